@@ -18,8 +18,8 @@ int highest_level() {
   __cpuidex(leaf7, 7, 0);
   const auto has = [](int bits, int mask) { return (bits & mask) == mask; };
   const int saves_state = 1 << 27;  // OSXSAVE: without it _xgetbv is an illegal instruction
-  if (!has(leaf1[2], saves_state | (1 << 28) | (1 << 12))) return 1;       // AVX, FMA
-  if (!has(leaf7[1], (1 << 5) | (1 << 3) | (1 << 8))) return 1;           // AVX2, BMI1, BMI2
+  if (!has(leaf1[2], saves_state | (1 << 28) | (1 << 12))) return 1;  // AVX, FMA
+  if (!has(leaf7[1], (1 << 5) | (1 << 3) | (1 << 8))) return 1;       // AVX2, BMI1, BMI2
   const unsigned long long saved = _xgetbv(0);
   if ((saved & 0x06u) != 0x06u) return 1;
   const int avx512 = (1 << 16) | (1 << 17) | (1 << 28) | (1 << 30) | static_cast<int>(1u << 31);
@@ -57,8 +57,15 @@ PyMethodDef methods[] = {
     {"supported", supported, METH_NOARGS, "Names of the levels that this machine can run."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_cpu", "What this CPU can run", -1, methods,
-                          nullptr,               nullptr, nullptr,                nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "_cpu",
+                          "What this CPU can run",
+                          -1,
+                          methods,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          nullptr};
 
 }  // namespace
 

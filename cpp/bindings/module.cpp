@@ -25,12 +25,12 @@ std::string compiler() {
 /// How this module was compiled: what show_config reports.
 py::dict build_info() {
   py::dict info;
-  info["version"] = LIPGD_TEXT(LIPGD_VERSION_MAJOR) "." LIPGD_TEXT(LIPGD_VERSION_MINOR) "." LIPGD_TEXT(
-      LIPGD_VERSION_PATCH);
+  info["version"] = LIPGD_TEXT(LIPGD_VERSION_MAJOR) "." LIPGD_TEXT(
+      LIPGD_VERSION_MINOR) "." LIPGD_TEXT(LIPGD_VERSION_PATCH);
   info["level"] = LIPGD_LEVEL;
   info["compiler"] = compiler();
-  info["eigen"] = LIPGD_TEXT(EIGEN_WORLD_VERSION) "." LIPGD_TEXT(EIGEN_MAJOR_VERSION) "." LIPGD_TEXT(
-      EIGEN_MINOR_VERSION);
+  info["eigen"] = LIPGD_TEXT(EIGEN_WORLD_VERSION) "." LIPGD_TEXT(
+      EIGEN_MAJOR_VERSION) "." LIPGD_TEXT(EIGEN_MINOR_VERSION);
   info["alignment"] = EIGEN_MAX_ALIGN_BYTES;
 #if defined(_OPENMP)
   info["openmp"] = _OPENMP;
