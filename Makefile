@@ -8,7 +8,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find cmake cp
   -path python/lipgd/share \) -prune -o -type f ! -name '*.so' -print)
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror
 
-.PHONY: demo test lint headers clean
+.PHONY: demo test lint format headers clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lipgd demo
@@ -23,6 +23,11 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/mypy --strict
 	$(BIN)/python -m mypy.stubtest lipgd._core --ignore-disjoint-bases
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find cpp -name '*.[ch]pp')
 
 # Each header must compile on its own, without warnings.
 headers: $(VENV)/.test
