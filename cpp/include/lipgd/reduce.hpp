@@ -52,6 +52,9 @@ inline Sum reduce(Index n, const Term& term) {
 
 }  // namespace detail
 
+/// The most roundings, a product's own included, that any of n terms passes through in these sums.
+inline Index reduction_depth(Index n) { return n / 8 + 8; }
+
 /// The inner product, summed in the precision of its arguments.
 template <class Scalar>
 Scalar dot(const Scalar* a, const Scalar* b, Index n) {
@@ -70,6 +73,15 @@ double sum_of_squares(const Scalar* a, Index n) {
   return detail::reduce<double>(n, [a](Index i) {
     const double value = static_cast<double>(a[i]);
     return value * value;
+  });
+}
+
+/// The sum of squared differences, in double.
+template <class Scalar>
+double squared_distance(const Scalar* a, const Scalar* b, Index n) {
+  return detail::reduce<double>(n, [a, b](Index i) {
+    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    return difference * difference;
   });
 }
 
