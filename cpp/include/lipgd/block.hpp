@@ -1,0 +1,92 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "lipgd/arena.hpp"
+#include "lipgd/product.hpp"
+#include "lipgd/samples.hpp"
+
+namespace lipgd {
+
+/// How much of a pass over the layers is kept.
+enum class Keep { values, slopes, curvatures };
+
+/// The layers of one block of samples, in the scratch memory of one worker.
+template <class Scalar>
+class Block {
+ public:
+  Block(const Architecture& architecture, Index capacity, Keep keep, Arena& arena)
+      : architecture_(&architecture), keep_(keep) {
+    staged_ = arena.take<Scalar>(checked_product(architecture.n_inputs(), capacity));
+    Index widest = 0;
+    for (Index layer = 0; layer + 1 < architecture.depth(); ++layer)
+      widest = std::max(widest, checked_product(architecture.outputs(layer), capacity));
+    for (Index layer = 0; layer + 1 < architecture.depth(); ++layer) {
+      const Index size = architecture.outputs(layer) * capacity;
+      if (keep == Keep::values) {
+        // Two buffers in turn: only the neighbour is needed.
+        values_.push_back(layer < 2 ? arena.take<Scalar>(widest) : values_[values_.size() - 2]);
+        continue;
+      }
+      values_.push_back(arena.take<Scalar>(size));
+      slopes_.push_back(arena.take<Scalar>(size));
+      if (keep == Keep::curvatures) curvatures_.push_back(arena.take<Scalar>(size));
+    }
+    if (keep != Keep::values) product_ = arena.take<Scalar>(widest);
+    outputs_ = arena.take<Scalar>(checked_product(architecture.n_outputs(), capacity));
+  }
+
+  /// Runs the samples first, ..., first + count - 1 through the layers; the outputs are those before
+  /// the output scale.
+  void forward(const Scalar* parameters, const Inputs<Scalar>& inputs, Index first, Index count) {
+    const Architecture& net = *architecture_;
+    count_ = count;
+    inputs_ = inputs.block(first, count, staged_);
+    const Scalar* h = inputs_;
+    const Index last = net.depth() - 1;
+    for (Index layer = 0; layer < last; ++layer) {
+      Scalar* z = values_[static_cast<std::size_t>(layer)];
+      affine<Scalar>(net.weights(parameters, layer), net.bias(parameters, layer), h, count, z);
+      apply_activation(layer, z);
+      h = z;
+    }
+    affine_last<Scalar>(net.weights(parameters, last), net.bias(parameters, last), h, count,
+                        outputs_);
+  }
+
+  Index count() const { return count_; }
+  /// The input of a layer: (inputs(layer), count).
+  const Scalar* features(Index layer) const {
+    return layer == 0 ? inputs_ : values_[static_cast<std::size_t>(layer) - 1];
+  }
+  Scalar* slopes(Index layer) { return slopes_[static_cast<std::size_t>(layer)]; }
+  Scalar* curvatures(Index layer) { return curvatures_[static_cast<std::size_t>(layer)]; }
+  /// (count, n_outputs): the samples of one output are next to each other.
+  Scalar* outputs() { return outputs_; }
+  /// Room for one layer of the block.
+  Scalar* product() { return product_; }
+
+ private:
+  void apply_activation(Index layer, Scalar* z) {
+    const Activation& activation = architecture_->activation();
+    const Index size = architecture_->outputs(layer) * count_;
+    if (keep_ == Keep::values)
+      activate(activation, size, z, z);
+    else if (keep_ == Keep::slopes)
+      activate(activation, size, z, z, slopes(layer));
+    else
+      activate(activation, size, z, z, slopes(layer), curvatures(layer));
+  }
+
+  const Architecture* architecture_;
+  Keep keep_;
+  Index count_ = 0;
+  const Scalar* inputs_ = nullptr;
+  Scalar* staged_;
+  Scalar* product_ = nullptr;
+  Scalar* outputs_;
+  std::vector<Scalar*> values_, slopes_, curvatures_;
+};
+
+}  // namespace lipgd

@@ -1,0 +1,236 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "lipgd/recorder.hpp"
+#include "lipgd/risk.hpp"
+#include "lipgd/update.hpp"
+
+namespace lipgd {
+
+/// Why a stretch of steps ended.
+enum class Stop : int { reached, paused, converged, diverged, cancelled };
+
+/// The arrays that change from step to step; their owner keeps them, and they are the checkpoint.
+template <class Scalar>
+struct DescentState {
+  Scalar* parameters = nullptr;   ///< theta_s
+  Scalar* previous = nullptr;     ///< theta_(s-1), kept for the case that theta_s diverges
+  Scalar* velocity = nullptr;     ///< or null without momentum
+  const Scalar* initial = nullptr;
+  double* path_length = nullptr;  ///< one per group, or null
+};
+
+/// What stays the same over all steps.
+template <class Scalar>
+struct DescentProblem {
+  const Architecture* net = nullptr;
+  Loss loss;
+  Inputs<Scalar> inputs;
+  Targets<Scalar> targets;
+  Inputs<Scalar> validation_inputs;
+  Targets<Scalar> validation_targets;
+  Inputs<Scalar> points;
+  std::vector<bool> trained;         ///< one flag per group
+  std::vector<double> weight_decay;  ///< one per group
+  UpdateRule update;
+  double tolerance = 0.0;            ///< stop when the gradient's norm is at most this, if positive
+  double activation_lipschitz = 1.0;
+  std::vector<Column> columns;
+  Index record_every = 1;
+  std::vector<Index> batch_sizes;    ///< all sizes that occur; empty for the full batch
+};
+
+/// The steps of one stretch: rates of group g at step s are rates[g * group_stride + s * step_stride];
+/// batch s takes batch_rows[batch_offsets[s - begin]] up to the next offset.
+struct Stretch {
+  Index begin = 0;
+  Index end = 0;
+  const double* rates = nullptr;
+  Index group_stride = 0;
+  Index step_stride = 1;
+  const std::int64_t* batch_rows = nullptr;
+  const std::int64_t* batch_offsets = nullptr;
+  double seconds = std::numeric_limits<double>::infinity();  ///< pause after this time
+};
+
+/// How far a run has come: steps taken and rows written.
+struct Progress {
+  Index step = 0;
+  Index rows = 0;
+};
+
+/// Gradient descent with everything it needs in the caller's memory.
+template <class Scalar>
+class Descent {
+ public:
+  Descent(const DescentProblem<Scalar>& problem, int workers, Arena& arena)
+      : problem_(problem),
+        recorder_(*problem.net, problem.columns, problem.activation_lipschitz, problem.points,
+                  workers, arena),
+        full_(*problem.net, problem.loss,
+              full_batch() || row_needs_gradient() ? problem.trained : std::vector<bool>{},
+              problem.inputs.n_samples(), workers, arena) {
+    for (const Index size : problem.batch_sizes)
+      batches_.emplace_back(*problem.net, problem.loss, problem.trained, size, workers, arena);
+    if (recorder_.wants(Quantity::validation_risk))
+      validation_.emplace_back(*problem.net, problem.loss, std::vector<bool>{},
+                               problem.validation_inputs.n_samples(), workers, arena);
+    gradient_ = arena.take<Scalar>(problem.net->n_parameters());
+    rates_.resize(problem.net->groups().size());
+  }
+
+  const SweepPlan& plan() const { return batches_.empty() ? full_.plan() : batches_.front().plan(); }
+  Recorder<Scalar>& recorder() { return recorder_; }
+
+  /// Takes steps until one of the reasons to stop. The state is that of progress.step, whatever
+  /// happened; its arrays stay where they were.
+  Stop run(Team& team, DescentState<Scalar>& state, const Stretch& stretch, Progress& progress) {
+    const auto deadline = deadline_after(stretch.seconds);
+    Scalar *const parameters = state.parameters, *const previous = state.previous;
+    Stop stop = Stop::reached;
+    for (progress.step = stretch.begin; progress.step < stretch.end;) {
+      stop = take_step(team, state, stretch, progress);
+      if (stop != Stop::reached) break;
+      ++progress.step;
+      if (progress.step < stretch.end && detail::Clock::now() >= deadline) {
+        stop = Stop::paused;
+        break;
+      }
+    }
+    if (state.parameters != parameters) {
+      std::swap_ranges(parameters, parameters + problem_.net->n_parameters(), previous);
+      std::swap(state.parameters, state.previous);
+    }
+    return stop;
+  }
+
+  /// Appends the row of the state after the last step. False if the work was cancelled.
+  bool write_last_row(Team& team, const DescentState<Scalar>& state, Progress& progress) {
+    const double risk = recorder_.wants_gradient() ? full_gradient(team, state) : not_known;
+    std::fill(rates_.begin(), rates_.end(), not_known);
+    return write_row(team, state, risk, progress);
+  }
+
+ private:
+  static constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
+
+  bool full_batch() const { return problem_.batch_sizes.empty(); }
+  /// Whether the gradient over all samples is needed at the steps of a row.
+  bool row_needs_gradient() const {
+    return recorder_.wants_gradient() || problem_.tolerance > 0.0;
+  }
+
+  static detail::Clock::time_point deadline_after(double seconds) {
+    if (!std::isfinite(seconds)) return detail::Clock::time_point::max();
+    return detail::Clock::now() + std::chrono::duration_cast<detail::Clock::duration>(
+                                      std::chrono::duration<double>(seconds));
+  }
+
+  Stop take_step(Team& team, DescentState<Scalar>& state, const Stretch& stretch,
+                 Progress& progress) {
+    const Index step = progress.step;
+    const bool row = step % problem_.record_every == 0;
+    for (std::size_t g = 0; g < rates_.size(); ++g)
+      rates_[g] = stretch.rates[static_cast<Index>(g) * stretch.group_stride +
+                                step * stretch.step_stride];
+    double risk = not_known;
+    const bool evaluated = full_batch() || (row && row_needs_gradient());
+    if (evaluated) risk = full_gradient(team, state);
+    if (team.cancelled()) return Stop::cancelled;
+    if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
+    if (row && !write_row(team, state, risk, progress)) return Stop::cancelled;
+    if (evaluated && converged()) return Stop::converged;
+    if (!full_batch()) {
+      risk = batch_gradient(team, state, stretch, step);
+      if (team.cancelled()) return Stop::cancelled;
+      if (!std::isfinite(risk)) return step_back(state, progress);
+    }
+    return move(team, state) ? Stop::reached : Stop::diverged;
+  }
+
+  double full_gradient(Team& team, const DescentState<Scalar>& state) {
+    return full_.gradient(team, state.parameters, problem_.inputs, problem_.targets, gradient_);
+  }
+
+  double batch_gradient(Team& team, const DescentState<Scalar>& state, const Stretch& stretch,
+                        Index step) {
+    const std::int64_t* offset = stretch.batch_offsets + (step - stretch.begin);
+    const Index size = offset[1] - offset[0];
+    Inputs<Scalar> inputs = problem_.inputs;
+    inputs.selection = stretch.batch_rows + offset[0];
+    inputs.n_selected = size;
+    Targets<Scalar> targets = problem_.targets;
+    targets.selection = inputs.selection;
+    for (RiskSweep<Scalar>& batch : batches_)
+      if (batch.plan().n_samples == size)
+        return batch.gradient(team, state.parameters, inputs, targets, gradient_);
+    throw std::logic_error("a batch has a size that was not announced");
+  }
+
+  bool converged() const {
+    return problem_.tolerance > 0.0 &&
+           std::sqrt(sum_of_squares(gradient_, problem_.net->n_parameters())) <= problem_.tolerance;
+  }
+
+  /// The parameters give no finite risk: the last good ones are those of the step before.
+  Stop step_back(DescentState<Scalar>& state, Progress& progress) const {
+    if (progress.step > 0) {
+      std::swap(state.parameters, state.previous);
+      --progress.step;
+    }
+    return Stop::diverged;
+  }
+
+  /// Takes the step if the new parameters are finite.
+  bool move(Team& team, DescentState<Scalar>& state) {
+    bool finite = true;
+    const auto& groups = problem_.net->groups();
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const Index offset = groups[g].offset, size = groups[g].size;
+      if (!problem_.trained[g]) {
+        std::copy_n(state.parameters + offset, size, state.previous + offset);
+        continue;
+      }
+      Scalar* velocity = state.velocity == nullptr ? nullptr : state.velocity + offset;
+      finite &= update_group(team, problem_.update, rates_[g], problem_.weight_decay[g], size,
+                             state.parameters + offset, gradient_ + offset, velocity,
+                             state.previous + offset);
+    }
+    if (!finite) return false;
+    if (state.path_length != nullptr)
+      for (std::size_t g = 0; g < groups.size(); ++g)
+        state.path_length[g] += std::sqrt(squared_distance(state.parameters + groups[g].offset,
+                                                           state.previous + groups[g].offset,
+                                                           groups[g].size));
+    std::swap(state.parameters, state.previous);
+    return true;
+  }
+
+  bool write_row(Team& team, const DescentState<Scalar>& state, double risk, Progress& progress) {
+    if (recorder_.empty()) return !team.cancelled();
+    double validation_risk = not_known;
+    if (!validation_.empty())
+      validation_risk = validation_.front().risk(team, state.parameters, problem_.validation_inputs,
+                                                 problem_.validation_targets);
+    const RowFacts<Scalar> facts{state.parameters, state.initial,   gradient_,          risk,
+                                 validation_risk,  rates_.data(), state.path_length};
+    recorder_.write(team, progress.rows, facts);
+    if (team.cancelled()) return false;
+    ++progress.rows;
+    return true;
+  }
+
+  DescentProblem<Scalar> problem_;
+  Recorder<Scalar> recorder_;
+  RiskSweep<Scalar> full_;
+  std::vector<RiskSweep<Scalar>> batches_, validation_;
+  Scalar* gradient_;
+  std::vector<double> rates_;
+};
+
+}  // namespace lipgd

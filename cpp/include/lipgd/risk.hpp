@@ -1,0 +1,116 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "lipgd/block.hpp"
+#include "lipgd/loss.hpp"
+#include "lipgd/sweep.hpp"
+
+namespace lipgd {
+
+/// The mean loss over the samples and its gradient, in one pass over blocks of rows.
+template <class Scalar>
+class RiskSweep {
+ public:
+  /// trained: one flag per group of parameters; the others get no gradient, and if it is empty
+  /// only risk() may be called.
+  RiskSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
+            Index n_samples, int workers, Arena& arena)
+      : net_(&net), plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
+        sums_(net, trained, plan_, arena) {
+    for (int worker = 0; worker < workers; ++worker) {
+      blocks_.emplace_back(net, plan_.block, trained.empty() ? Keep::values : Keep::slopes, arena);
+      losses_.emplace_back(loss, net.n_outputs(), plan_.block, arena);
+    }
+    lane_risks_ = arena.take<double>(plan_.lanes);
+  }
+
+  const SweepPlan& plan() const { return plan_; }
+
+  /// The risk; fills gradient (n_parameters). Not meaningful once the team is cancelled.
+  double gradient(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
+                  const Targets<Scalar>& targets, Scalar* gradient) {
+    team.run(plan_.lanes, [&](Index lane, int worker) {
+      const GradientSums<Scalar> sums = sums_.clear(lane);
+      lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
+        return add_block(worker, parameters, inputs, targets, first, count, sums);
+      });
+    });
+    sums_.add(team, gradient);
+    return total_risk();
+  }
+
+  /// The risk alone.
+  double risk(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
+              const Targets<Scalar>& targets) {
+    team.run(plan_.lanes, [&](Index lane, int worker) {
+      lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
+        Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
+        block.forward(parameters, inputs, first, count);
+        return losses_[static_cast<std::size_t>(worker)].value(block.outputs(), targets, first,
+                                                               count, net_->output_scale());
+      });
+    });
+    return total_risk();
+  }
+
+ private:
+  template <class BlockLoss>
+  double each_block(Team& team, Index lane, int worker, const BlockLoss& block_loss) const {
+    double total = 0.0;
+    const Index end = plan_.lane_begin(lane + 1);
+    for (Index first = plan_.lane_begin(lane); first < end && team.keep_going(worker);
+         first += plan_.block)
+      total += block_loss(first, std::min(plan_.block, end - first));
+    return total;
+  }
+
+  double add_block(int worker, const Scalar* parameters, const Inputs<Scalar>& inputs,
+                   const Targets<Scalar>& targets, Index first, Index count,
+                   const GradientSums<Scalar>& sums) {
+    Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
+    block.forward(parameters, inputs, first, count);
+    const double factor = 1.0 / static_cast<double>(plan_.n_samples);
+    const double value = losses_[static_cast<std::size_t>(worker)].derivative(
+        block.outputs(), targets, first, count, net_->output_scale(), factor);
+    backward(block, parameters, sums);
+    return value;
+  }
+
+  /// Adds the gradient of one block, whose outputs hold the derivative of the loss.
+  void backward(Block<Scalar>& block, const Scalar* parameters,
+                const GradientSums<Scalar>& sums) const {
+    const Index last = net_->depth() - 1, count = block.count();
+    add_gradient_last(block.features(last), block.outputs(), net_->inputs(last),
+                      net_->outputs(last), count, sums.weights(last), sums.bias(last));
+    for (Index layer = last; layer > sums_.lowest_trained(); --layer) {
+      const auto weights = net_->weights(parameters, layer);
+      Scalar* slopes = block.slopes(layer - 1);
+      if (layer == last)
+        pull_back_last<Scalar>(weights, block.outputs(), slopes, count, block.product(), slopes);
+      else
+        pull_back<Scalar>(weights, block.slopes(layer), slopes, count, block.product(), slopes);
+      add_gradient(block.features(layer - 1), slopes, net_->inputs(layer - 1),
+                   net_->outputs(layer - 1), count, sums_.transposed(layer - 1),
+                   sums.weights(layer - 1), sums.bias(layer - 1));
+    }
+  }
+
+  double total_risk() const {
+    double total = 0.0;
+    for (Index lane = 0; lane < plan_.lanes; ++lane) total += lane_risks_[lane];
+    return total / static_cast<double>(plan_.n_samples);
+  }
+
+  const Architecture* net_;
+  SweepPlan plan_;
+  LaneSums<Scalar> sums_;
+  std::vector<Block<Scalar>> blocks_;
+  std::vector<BlockLoss<Scalar>> losses_;
+  double* lane_risks_;
+};
+
+}  // namespace lipgd

@@ -1,0 +1,207 @@
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "lipgd/arena.hpp"
+#include "lipgd/network.hpp"
+#include "lipgd/parallel.hpp"
+
+namespace lipgd {
+
+/// How a pass over the samples is cut: lanes of rows, each with a gradient of its own, and blocks
+/// within a lane that stay in cache. A function of shapes alone, so that sums have one order.
+struct SweepPlan {
+  Index n_samples = 0;
+  Index lanes = 1;
+  Index block = 1;
+  double nanoseconds = 0.0;  ///< rough time of one sweep on one core
+
+  Index lane_begin(Index lane) const { return n_samples / lanes * lane + std::min(lane, n_samples % lanes); }
+};
+
+namespace detail {
+
+// Rough costs on a current core, for the plan only: one activation with its slope, one multiply-add
+// of a product, one addition that moves a gradient through memory.
+constexpr double activation_ns = 1.3, product_ns = 0.04, reduction_ns = 0.4;
+constexpr double lane_ns = 8e3;            // shorter lanes cost more than they save
+constexpr Index max_lanes = 64;
+constexpr Index lane_memory = Index{64} << 20;
+constexpr Index block_memory = Index{192} << 10;  // a block's layers, within the second-level cache
+constexpr Index min_block = 16, max_block = 1024;
+
+inline double sweep_ns(const Architecture& net, Index n_samples) {
+  double per_sample = 0.0;
+  for (Index layer = 0; layer < net.depth(); ++layer) {
+    const auto in = static_cast<double>(net.inputs(layer));
+    const auto out = static_cast<double>(net.outputs(layer));
+    per_sample += 3.0 * product_ns * in * out + activation_ns * out;
+  }
+  return per_sample * static_cast<double>(n_samples);
+}
+
+inline Index block_size(const Architecture& net, Index scalar_bytes) {
+  Index per_sample = net.n_inputs();
+  for (Index layer = 0; layer < net.depth(); ++layer) per_sample += 2 * net.outputs(layer);
+  const Index fitting = block_memory / (per_sample * scalar_bytes);
+  // A gradient beyond the cache is moved through memory once per block: make blocks longer.
+  const Index gradient_bytes = net.n_parameters() * scalar_bytes;
+  const Index floor = gradient_bytes > (Index{4} << 20) ? 512
+                      : gradient_bytes > (Index{256} << 10) ? 128
+                                                            : min_block;
+  return std::clamp(fitting / 4 * 4, floor, max_block);
+}
+
+}  // namespace detail
+
+inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scalar_bytes) {
+  SweepPlan plan;
+  plan.n_samples = n_samples;
+  plan.nanoseconds = detail::sweep_ns(net, n_samples);
+  const auto parameters = static_cast<double>(net.n_parameters());
+  // The lanes' sums should stay below a twentieth of the work, and below their memory.
+  const double by_work = plan.nanoseconds / detail::lane_ns;
+  const double by_sums = 0.05 * plan.nanoseconds / (parameters * detail::reduction_ns);
+  const double by_memory = static_cast<double>(detail::lane_memory) /
+                           (parameters * static_cast<double>(scalar_bytes));
+  const double lanes = std::min({by_work, by_sums, by_memory, static_cast<double>(detail::max_lanes),
+                                 static_cast<double>(n_samples) / detail::min_block});
+  plan.lanes = std::max(Index{1}, static_cast<Index>(lanes));
+  const Index lane_samples = (n_samples + plan.lanes - 1) / plan.lanes;
+  const Index blocks =
+      (lane_samples + detail::block_size(net, scalar_bytes) - 1) / detail::block_size(net, scalar_bytes);
+  plan.block = std::max(Index{1}, (lane_samples + blocks - 1) / std::max(Index{1}, blocks));
+  return plan;
+}
+
+/// Threads worth their synchronization for a sweep.
+inline int useful_threads(const SweepPlan& plan, int limit) {
+  const double by_work = plan.nanoseconds / detail::lane_ns + 1.0;
+  return static_cast<int>(
+      std::min({static_cast<double>(limit), by_work, static_cast<double>(plan.lanes)}));
+}
+
+/// Where a lane adds the gradient of its samples, null for what is not trained.
+template <class Scalar>
+class GradientSums {
+ public:
+  GradientSums(const Architecture& net, const std::vector<bool>& trained, Scalar* memory)
+      : parts_(static_cast<std::size_t>(2 * net.depth()), nullptr) {
+    for (std::size_t g = 0; g < net.groups().size(); ++g) {
+      const auto& group = net.groups()[g];
+      if (trained[g]) parts_[position(group.layer, group.is_bias)] = memory + group.offset;
+    }
+  }
+  Scalar* weights(Index layer) const { return parts_[position(layer, false)]; }
+  Scalar* bias(Index layer) const { return parts_[position(layer, true)]; }
+
+ private:
+  static std::size_t position(Index layer, bool is_bias) {
+    return static_cast<std::size_t>(2 * layer + (is_bias ? 1 : 0));
+  }
+  std::vector<Scalar*> parts_;
+};
+
+/// The gradients of all lanes, and their sum in a fixed order.
+template <class Scalar>
+class LaneSums {
+ public:
+  LaneSums(const Architecture& net, std::vector<bool> trained, const SweepPlan& plan, Arena& arena)
+      : net_(&net), trained_(std::move(trained)), lanes_(plan.lanes) {
+    if (trained_.empty()) return;
+    memory_ = arena.take<Scalar>(checked_product(lanes_, net.n_parameters()));
+    for (std::size_t g = net.groups().size(); g-- > 0;)
+      if (trained_[g]) lowest_trained_ = net.groups()[g].layer;
+    cut_slices();
+  }
+
+  /// The sums of a lane, set to zero.
+  GradientSums<Scalar> clear(Index lane) const {
+    Scalar* memory = memory_ + lane * net_->n_parameters();
+    for (std::size_t g = 0; g < trained_.size(); ++g)
+      if (trained_[g])
+        std::fill_n(memory + net_->groups()[g].offset, net_->groups()[g].size, Scalar(0));
+    return GradientSums<Scalar>(*net_, trained_, memory);
+  }
+
+  /// Signals need not be pulled back below this layer.
+  Index lowest_trained() const { return lowest_trained_; }
+
+  /// Whether the sums of a layer are kept as (outputs, inputs): few inputs make a poor product.
+  bool transposed(Index layer) const {
+    return layer + 1 < net_->depth() && net_->inputs(layer) <= 32 &&
+           net_->inputs(layer) < net_->outputs(layer);
+  }
+
+  /// Adds the lanes in their order, a slice of outputs of one group a task.
+  void add(Team& team, Scalar* gradient) const {
+    const auto add_slice = [&](Index task, int) {
+      const auto& slice = slices_[static_cast<std::size_t>(task)];
+      const auto& group = net_->groups()[slice.group];
+      Scalar* to = gradient + group.offset;
+      const Index outputs = net_->outputs(group.layer), inputs = group.size / outputs;
+      if (!trained_[slice.group])
+        std::fill(to + slice.begin * inputs, to + slice.end * inputs, Scalar(0));
+      else if (!group.is_bias && transposed(group.layer))
+        add_transposed(group.offset, inputs, outputs, slice.begin, slice.end, to);
+      else
+        add_plain(group.offset + slice.begin * inputs, (slice.end - slice.begin) * inputs,
+                  to + slice.begin * inputs);
+    };
+    const auto tasks = static_cast<Index>(slices_.size());
+    // Small gradients are added faster than a task is handed over.
+    if (lanes_ * net_->n_parameters() < 4 * slice_size)
+      for (Index task = 0; task < tasks; ++task) add_slice(task, 0);
+    else
+      team.run(tasks, add_slice);
+  }
+
+ private:
+  static constexpr Index slice_size = 16384;
+  struct Slice {
+    std::size_t group;
+    Index begin, end;
+  };
+
+  void cut_slices() {
+    for (std::size_t g = 0; g < net_->groups().size(); ++g) {
+      const auto& group = net_->groups()[g];
+      const Index outputs = net_->outputs(group.layer), per_output = group.size / outputs;
+      const Index step = std::max(Index{1}, slice_size / per_output);
+      for (Index begin = 0; begin < outputs; begin += step)
+        slices_.push_back({g, begin, std::min(begin + step, outputs)});
+    }
+  }
+
+  void add_plain(Index offset, Index size, Scalar* to) const {
+    std::copy_n(memory_ + offset, size, to);
+    for (Index lane = 1; lane < lanes_; ++lane) {
+      const Scalar* from = memory_ + lane * net_->n_parameters() + offset;
+      LIPGD_ELEMENTWISE_LOOP
+      for (Index i = 0; i < size; ++i) to[i] += from[i];
+    }
+  }
+
+  void add_transposed(Index offset, Index inputs, Index outputs, Index begin, Index end,
+                      Scalar* to) const {
+    for (Index lane = 0; lane < lanes_; ++lane) {
+      const Scalar* from = memory_ + lane * net_->n_parameters() + offset;
+      for (Index i = begin; i < end; ++i)
+        for (Index j = 0; j < inputs; ++j) {
+          const Scalar term = from[j * outputs + i];
+          Scalar& sum = to[i * inputs + j];
+          sum = lane == 0 ? term : sum + term;
+        }
+    }
+  }
+
+  const Architecture* net_;
+  std::vector<bool> trained_;
+  Index lanes_;
+  Index lowest_trained_ = 0;
+  Scalar* memory_ = nullptr;
+  std::vector<Slice> slices_;
+};
+
+}  // namespace lipgd

@@ -1,0 +1,5 @@
+#pragma once
+
+#define LIPGD_VERSION_MAJOR 0
+#define LIPGD_VERSION_MINOR 1
+#define LIPGD_VERSION_PATCH 0
