@@ -86,7 +86,7 @@ struct Elu {
   }
 };
 
-/// With e = expm1(-2|z|): tanh|z| = -e / (2 + e) and its slope is 4 (1 + e) / (2 + e)^2.
+/// With e = expm1(-2|z|): tanh|z| = -e / (2 + e), and 1 - tanh|z| = 2 (1 + e) / (2 + e).
 struct Tanh {
   template <class S>
   LIPGD_ALWAYS_INLINE Jet<S> operator()(S z) const {
@@ -95,7 +95,8 @@ struct Tanh {
     const S e = product + (split.scale - S(1));
     const S inverse = S(1) / (S(2) + e);
     const S value = with_sign(e * inverse, z);
-    const S slope = (S(4) * (product + split.scale)) * (inverse * inverse);
+    const S below_one = (S(2) * (product + split.scale)) * inverse;
+    const S slope = below_one * (S(2) - below_one);
     return {value, slope, S(-2) * value * slope};
   }
 };
@@ -107,8 +108,8 @@ struct Sigmoid {
     const S t = exp(-magnitude(z));
     const S inverse = S(1) / (S(1) + t);
     const S small = t * inverse;
-    const S slope = small * inverse;
-    const S curvature = ((t - S(1)) * inverse) * slope;
+    const S slope = small * (S(1) - small);
+    const S curvature = slope * (S(2) * small - S(1));
     return {z < S(0) ? small : inverse, slope, z < S(0) ? -curvature : curvature};
   }
 };
@@ -124,13 +125,13 @@ constexpr S tail_scale = std::is_same<S, float>::value ? S(0x1p-32) : S(0x1p-64)
 template <class S>
 LIPGD_ALWAYS_INLINE Jet<S> gated(S z, S x, SplitExp<S> split, S E1, S E2) {
   const S raised = split.scale + split.scale * split.fraction;
-  const S t = raised * tail_scale<S>;
-  const S inverse = S(1) / (S(1) + t);
-  const S small = t * inverse;
-  const S product = small * inverse;
+  const S inverse = S(1) / (S(1) + raised * tail_scale<S>);
+  const S raised_small = raised * inverse;
+  const S small = raised_small * tail_scale<S>;
+  const S product = small * (S(1) - small);
   const S bend = x * E1 * product;
-  const S tail = ((-x * raised) * inverse) * tail_scale<S>;
-  const S balance = (S(1) - t) * inverse;
+  const S tail = (-x * raised_small) * tail_scale<S>;
+  const S balance = S(1) - S(2) * small;
   return {z < S(0) ? tail : z * inverse, z < S(0) ? small - bend : inverse + bend,
           product * (S(2) * E1 + x * (E2 - (E1 * E1) * balance))};
 }
@@ -198,11 +199,13 @@ struct Gelu {
     const S low = (S(-0.5) * (x - xh)) * (x + xh);
     const SplitExp<S> split = split_exp<0>(S(-0.5) * square, high, low);
     const S mantissa = S(1) + split.fraction;
-    const S ratio = (mills_numerator(x) * mantissa) / mills_denominator(x);
-    const S upper_tail = ratio * split.scale;
+    const S inverse = S(1) / (x + mills_shift<S>);
+    const S place = x * inverse;
+    const S ratio = mills_polynomial(place - S(0.5)) * mantissa;
+    const S upper_tail = (ratio * inverse) * split.scale;
     const S density = (S(0.3989422804014327) * mantissa) * split.scale;  // 1 / sqrt(2 pi)
     const S bend = x * density;
-    return {z < S(0) ? (-x * ratio) * split.scale : z * (S(1) - upper_tail),
+    return {z < S(0) ? (-place * ratio) * split.scale : z * (S(1) - upper_tail),
             z < S(0) ? upper_tail - bend : (S(1) - upper_tail) + bend,
             density * (S(2) - square)};
   }
@@ -214,7 +217,7 @@ struct Softplus {
     const S t = exp(-magnitude(z));
     const S inverse = S(1) / (S(1) + t);
     const S small = t * inverse;
-    return {(z > S(0) ? z : S(0)) + log1p_unit(t), z < S(0) ? small : inverse, small * inverse};
+    return {(z > S(0) ? z : S(0)) + log1p_unit(t), z < S(0) ? small : inverse, small * (S(1) - small)};
   }
 };
 
@@ -235,46 +238,61 @@ struct Sin {
   }
 };
 
-/// Applies a function to an array in blocks of a fixed size, the last one padded: an element's bits
-/// do not depend on its place. Order is the highest derivative wanted.
+/// Elements are processed in whole blocks of this size, so that no loop needs a remainder: an
+/// element's bits depend neither on its place nor on the length of the array.
+template <class S>
+constexpr Index block_size = 64 / static_cast<Index>(sizeof(S));
+
+/// Applies a function to whole blocks. Order is the highest derivative wanted.
 template <int order, class Function, class S>
-void apply(const Function& function, double mix, Index n, const S* z, S* value, S* slope,
-           S* curvature) {
-  constexpr Index width = 64 / static_cast<Index>(sizeof(S));
+void apply_to_blocks(const Function& function, Index blocks, const S* z, S* value, S* slope,
+                     S* curvature) {
+  const Index n = blocks * block_size<S>;
+  LIPGD_ELEMENTWISE_LOOP
+  for (Index i = 0; i < n; ++i) {
+    const Jet<S> jet = function(z[i]);
+    value[i] = jet.value;
+    if constexpr (order > 0) slope[i] = jet.slope;
+    if constexpr (order > 1) curvature[i] = jet.curvature;
+  }
+}
+
+/// Applies a function to an array whose end is padded to a block.
+template <int order, class Function, class S>
+void apply(const Function& function, Index n, const S* z, S* value, S* slope, S* curvature) {
+  const Index blocks = n / block_size<S>;
+  if (blocks > 0) apply_to_blocks<order>(function, blocks, z, value, slope, curvature);
+  const Index done = blocks * block_size<S>;
+  if (done == n) return;
+  const auto bytes = static_cast<std::size_t>(n - done) * sizeof(S);
+  S padded[4][64 / sizeof(S)] = {};
+  std::memcpy(padded[0], z + done, bytes);
+  apply_to_blocks<order>(function, 1, padded[0], padded[1], padded[2], padded[3]);
+  std::memcpy(value + done, padded[1], bytes);
+  if constexpr (order > 0) std::memcpy(slope + done, padded[2], bytes);
+  if constexpr (order > 1) std::memcpy(curvature + done, padded[3], bytes);
+}
+
+/// Applies c z + (1 - c) function(z) piece by piece: the values may replace z, which is needed twice.
+template <int order, class Function, class S>
+void apply_mixed(const Function& function, double mix, Index n, const S* z, S* value, S* slope,
+                 S* curvature) {
+  constexpr Index piece = 8 * block_size<S>;
   const S c = static_cast<S>(mix);
   const S rest = static_cast<S>(1.0 - mix);
-  S padded[4][64 / sizeof(S)];
-  for (Index start = 0; start < n; start += width) {
-    const Index count = n - start;
-    const bool whole = count >= width;
-    const auto bytes = static_cast<std::size_t>(whole ? width : count) * sizeof(S);
-    const S* in = z + start;
-    S* out = whole ? value + start : padded[1];
-    S* out1 = whole && order > 0 ? slope + start : padded[2];
-    S* out2 = whole && order > 1 ? curvature + start : padded[3];
-    if (!whole || mix != 0.0) {
-      for (S& x : padded[0]) x = S(0);
-      std::memcpy(padded[0], in, bytes);
-      in = padded[0];
-    }
+  S kept[512 / sizeof(S)];
+  for (Index start = 0; start < n; start += piece) {
+    const Index count = n - start < piece ? n - start : piece;
+    S* out = value + start;
+    S* out1 = order > 0 ? slope + start : nullptr;
+    S* out2 = order > 1 ? curvature + start : nullptr;
+    std::memcpy(kept, z + start, static_cast<std::size_t>(count) * sizeof(S));
+    apply<order>(function, count, kept, out, out1, out2);
     LIPGD_ELEMENTWISE_LOOP
-    for (Index i = 0; i < width; ++i) {
-      const Jet<S> jet = function(in[i]);
-      out[i] = jet.value;
-      if constexpr (order > 0) out1[i] = jet.slope;
-      if constexpr (order > 1) out2[i] = jet.curvature;
-    }
-    if (mix != 0.0) {
-      for (Index i = 0; i < width; ++i) {
-        out[i] = c * in[i] + rest * out[i];
-        if constexpr (order > 0) out1[i] = c + rest * out1[i];
-        if constexpr (order > 1) out2[i] = rest * out2[i];
-      }
-    }
-    if (!whole) {
-      std::memcpy(value + start, padded[1], bytes);
-      if constexpr (order > 0) std::memcpy(slope + start, padded[2], bytes);
-      if constexpr (order > 1) std::memcpy(curvature + start, padded[3], bytes);
+    for (Index i = 0; i < count; ++i) {
+      out[i] = c * kept[i] + rest * out[i];
+      if constexpr (order > 0) out1[i] = c + rest * out1[i];
+      if constexpr (order > 1) out2[i] = rest * out2[i];
     }
   }
 }
@@ -298,7 +316,8 @@ bool any_beyond_quadrants(Index n, const S* z) {
 template <int order, class S>
 void dispatch(const Activation& a, Index n, const S* z, S* value, S* slope, S* curvature) {
   const auto run = [&](const auto& function) {
-    apply<order>(function, a.mix, n, z, value, slope, curvature);
+    if (a.mix == 0.0) return apply<order>(function, n, z, value, slope, curvature);
+    return apply_mixed<order>(function, a.mix, n, z, value, slope, curvature);
   };
   switch (a.mix == 1.0 ? ActivationKind::identity : a.kind) {
     case ActivationKind::identity:

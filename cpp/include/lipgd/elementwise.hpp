@@ -91,14 +91,24 @@ LIPGD_ALWAYS_INLINE S at_least(S x, S limit) {
   return x < limit ? limit : x;
 }
 
-/// c0 + c1 x + c2 x^2 + ..., by Horner's rule, with the coefficients rounded to the precision of x.
+/// c0 + c1 x + c2 x^2 + ..., with the coefficients rounded to the precision of x. Two terms are taken
+/// at a time, which halves the chain of dependent operations of Horner's rule.
 template <class S>
-LIPGD_ALWAYS_INLINE S polynomial(S, double c) {
-  return static_cast<S>(c);
+LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S, S, double c0) {
+  return static_cast<S>(c0);
+}
+template <class S>
+LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S x, S, double c0, double c1) {
+  return static_cast<S>(c0) + x * static_cast<S>(c1);
 }
 template <class S, class... Rest>
-LIPGD_ALWAYS_INLINE S polynomial(S x, double c, Rest... rest) {
-  return static_cast<S>(c) + x * polynomial(x, rest...);
+LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S x, S square, double c0, double c1, Rest... rest) {
+  return (static_cast<S>(c0) + x * static_cast<S>(c1)) +
+         square * polynomial_by_pairs(x, square, rest...);
+}
+template <class S, class... Coefficients>
+LIPGD_ALWAYS_INLINE S polynomial(S x, Coefficients... coefficients) {
+  return polynomial_by_pairs(x, x * x, coefficients...);
 }
 
 /// e^x = scale (1 + fraction): scale is a power of two, fraction = expm1(r) with |r| <= ln(2)/2.
@@ -177,24 +187,22 @@ LIPGD_ALWAYS_INLINE float log1p_unit(float t) {
   return t + (t * t) * w;
 }
 
-/// e^(x^2 / 2) Q(x) with Q the upper tail of the normal distribution, as numerator / denominator
-/// with positive coefficients (nothing cancels), for 0 <= x <= 37.7 (double) or 13.3 (float).
-LIPGD_ALWAYS_INLINE double mills_numerator(double x) {
-  return polynomial(x, 0.5, 0.7740507514267663, 0.5928548494342551, 0.28848245086351404,
-                    0.09731813111982489, 0.02350607948459934, 0.004064630658707076,
-                    0.000486852628652213, 3.693091018729725e-05, 1.3713362857499462e-06);
+/// e^(x^2 / 2) Q(x) = mills_polynomial(y) (y + 1/2) / x, with Q the upper tail of the normal
+/// distribution, y = x / (x + mills_shift) - 1/2 and 0 <= x <= 37.66 (double) or 13.27 (float).
+template <class S>
+constexpr S mills_shift = sizeof(S) == sizeof(float) ? S(3.5) : S(6);
+LIPGD_ALWAYS_INLINE double mills_polynomial(double y) {
+  return polynomial(y, 0.7773517718933621, -1.4020180591817313, 2.275875567259149,
+                    -3.311228686204674, 4.287587933463181, -4.885767426070713, 4.811002603107605,
+                    -3.9661203844647797, 2.567634070594081, -1.0913818897511314,
+                    0.03365924947101488, 0.3714267352448539, -0.26522977868075254,
+                    0.008801038954763037, 0.11140703937297591, -0.05886258942709061,
+                    -0.02848462885812126, 0.039957238806965924, 0.00310807232428277,
+                    -0.019950019021481837, 0.0004143668746627133, 0.0059617148276723065);
 }
-LIPGD_ALWAYS_INLINE double mills_denominator(double x) {
-  return polynomial(x, 1.0, 2.345986063656388, 2.5575357589189363, 1.710551685905298,
-                    0.7796331834610927, 0.2539437407659378, 0.06013448761861365,
-                    0.010281090186675905, 0.001223795995083714, 9.257206368096758e-05,
-                    3.4374303078999207e-06);
-}
-LIPGD_ALWAYS_INLINE float mills_numerator(float x) {
-  return polynomial(x, 0.5, 0.435677439, 0.181300089, 0.0399818979, 0.00401984667);
-}
-LIPGD_ALWAYS_INLINE float mills_denominator(float x) {
-  return polynomial(x, 1.0, 1.66923976, 1.1944567, 0.464362711, 0.10022714, 0.0100761186);
+LIPGD_ALWAYS_INLINE float mills_polynomial(float y) {
+  return polynomial(y, 0.744416058, -1.13112354, 1.2616998, -0.928421319, 0.278522015, 0.207718462,
+                    -0.203609228, -0.0632110089, 0.11046315, 0.0592955612);
 }
 
 /// sin(r) and cos(r) for |r| <= pi/4.
