@@ -4,9 +4,9 @@
 
 #include "lipgd/types.hpp"
 
-// Sums whose order depends on the length alone. Eigen's own reductions peel the start of an array by
-// its address, so their last bits move with the alignment of the caller's memory. Here lane l takes
-// the elements l, l + lanes, l + 2 lanes, ..., and the lanes are added pairwise.
+// Sums whose order depends on the length alone. Eigen's own reductions peel the start of an array
+// by its address, so their last bits move with the alignment of the caller's memory. Here lane l
+// takes the elements l, l + lanes, l + 2 lanes, ..., and the lanes are added pairwise.
 
 namespace lipgd {
 

@@ -24,17 +24,21 @@ constexpr double default_spectral_tolerance = 1e-6;  ///< of upper / lower - 1
 constexpr int default_spectral_iterations = 500;
 
 // How the bracket of a matrix B holds in floating point (round to nearest, subnormals not flushed).
-// Let u = 2^-53, gamma(n) = n u / (1 - n u), G = B B^T with B of k rows, G' the computed G and t its
-// computed trace. B is scaled by a power of two when t is far from 1; what underflow may still take
-// away is below 2^-300 t and vanishes in the last outward factors.
-// (1) Every product in a sum of depth d carries at most d roundings, so |G' - G| <= gamma(d) |B||B|^T
-//     elementwise, and | |B||B|^T |_2 <= |B|_F^2 <= t / (1 - gamma(d + k)).
-// (2) Lower: x.G'x / x.x for the last vector. Computing it errs by at most gamma(3 k + 8) |B|_F^2.
+// Let u = 2^-53, gamma(n) = n u / (1 - n u), G = B B^T with B of k rows, G' the computed G and t
+// its computed trace. When t is far from 1, B is scaled by a power of two; what underflow may still
+// take away is below 2^-300 t and vanishes in the last outward factors.
+//
+// (1) A product in a sum of depth d passes through at most d roundings, so elementwise
+//     |G' - G| <= gamma(d) |B||B|^T, whose norm is at most gamma(d) |B|_F^2, and
+//     |B|_F^2 <= t / (1 - gamma(d + k)).
+// (2) Lower: x.G'x / x.x for the last vector x; computing it errs by at most
+//     gamma(3 k + 8) |B|_F^2.
 // (3) Upper: if the Cholesky factorization of the computed A = c I - G' runs to completion, then
 //     lambda_min(A) >= -gamma(k + 8) / (1 - gamma(k + 8)) tr A: Rump, Verification of positive
 //     definiteness (2006); Higham, Accuracy and Stability of Numerical Algorithms, theorem 10.3;
-//     certificates.md, section 9, lemma 7. The 8 covers the reciprocals of the pivots' roots. The
-//     diagonal of A is rounded once more: u tr A. Hence |G|_2 <= c + errors of (3) and (1).
+//     certificates.md, section 9, lemma 7. The 8 covers the reciprocals of the pivots' roots.
+//     Forming the diagonal of A adds u tr A. So |G|_2 <= c plus the errors of (3) and (1).
+//
 // The error terms are enlarged by 1e-6, which covers the rounding of the terms themselves.
 
 namespace detail {
@@ -46,6 +50,45 @@ inline double rounding(Index n) {
   const double x = static_cast<double>(n) * unit_roundoff;
   return x / (1.0 - x);
 }
+
+/// The error terms (1) to (3), in terms of the square of the norm.
+struct SpectralErrors {
+  SpectralErrors(Index side, Index length, double gram_trace)
+      : size(static_cast<double>(side)),
+        trace(gram_trace),
+        gram(rounding(GramBuilder::depth(length)) * gram_trace * safely),
+        quotient(rounding(3 * side + 8) * gram_trace * safely),
+        pivot((rounding(side + 8) + 4.0 * unit_roundoff) * safely) {}
+
+  /// What a Rayleigh quotient proves from below, and a factorized shift from above.
+  double below(double value) const { return std::max(value - quotient - gram, 0.0); }
+  double above(double shift) const {
+    return shift + pivot * (size * shift * safely - trace) + gram;
+  }
+  /// How far above the quotient a shift may be for above(shift) <= goal * below(quotient).
+  double allowance(double value, double goal) const {
+    const double room = goal * below(value) - (above(goal * value) - goal * value) - value;
+    const double attainable = 4.0 * (size + 4.0) * unit_roundoff * std::max(value, trace / size);
+    return std::max(room, attainable);
+  }
+
+  double size, trace, gram, quotient, pivot;
+};
+
+/// Where the top eigenvalue of a computed Gram matrix is looked for.
+struct SpectralSearch {
+  double value = 0.0;   ///< the largest Rayleigh quotient so far
+  double wanted = 0.0;  ///< how far above it a proved shift is good enough
+  double failed = 0.0;  ///< the largest shift without a factorization
+  double proved = std::numeric_limits<double>::infinity();  ///< the smallest shift with one
+
+  bool done() const { return proved <= value + wanted; }
+  double next() const {
+    if (value + wanted > failed) return value + wanted;
+    if (std::isinf(proved)) return value + 4.0 * (failed - value);
+    return value + std::sqrt((failed - value) * (proved - value));
+  }
+};
 
 /// Largest Ritz value of a Lanczos process, updated by one row of its tridiagonal matrix at a time.
 class TopRitz {
@@ -155,14 +198,15 @@ class SpectralNorm {
     return root(squared, exponent);
   }
 
-  /// The last top singular vector (of the smaller side, padded to a multiple of eight); empty before
-  /// the first call. With it a later call repeats the bits of an uninterrupted run.
+  /// The last top singular vector (of the smaller side, padded to a multiple of eight); empty
+  /// before the first call. With it a later call repeats the bits of an uninterrupted run.
   const Vector<double>& direction() const { return direction_; }
   void set_direction(Index rows, Index cols, const Vector<double>& direction) {
     rows_ = rows;
     cols_ = cols;
     direction_ = direction;
-    if (!direction.allFinite() || direction.isZero(0.0)) forget();
+    const double squared = sum_of_squares(direction.data(), direction.size());
+    if (!(squared > 0.5 && squared < 2.0)) forget();  // not a direction of ours
   }
   void forget() { direction_.resize(0); }
 
@@ -185,35 +229,30 @@ class SpectralNorm {
   }
 
   SpectralBracket matrix_bracket(double trace, double tolerance, int max_iterations) {
-    using namespace detail;
-    const double size = static_cast<double>(gram_.size());
-    const double gram_error = rounding(GramBuilder::depth(std::max(rows_, cols_))) * trace * safely;
-    const double lower_error = gram_error + rounding(3 * gram_.size() + 8) * trace * safely;
-    const double pivot_error = (rounding(gram_.size() + 8) + 4.0 * unit_roundoff) * safely;
-    const double goal = (1.0 + tolerance) * (1.0 + tolerance) - 64.0 * unit_roundoff;
+    const Index k = gram_.size();
+    const detail::SpectralErrors errors(k, std::max(rows_, cols_), trace);
+    const double goal = (1.0 + tolerance) * (1.0 + tolerance) - 64.0 * detail::unit_roundoff;
+    detail::SpectralSearch search;
     SpectralBracket result;
-    double target = 0.25 * tolerance;
-    double floor = 4.0 * (size + 4.0) * unit_roundoff;
+    bool factored = false;
     if (direction_.size() != gram_.padded_size()) start_at_random(0);
-    for (int attempt = 1; !result.certified; ++attempt) {
-      const double value = climb(target, trace, max_iterations, result.iterations);
-      result.lower = std::max(result.lower, value - lower_error);
-      double step = result.lower * goal - gram_error - pivot_error * (size * value * goal - trace) -
-                    value;
-      step = std::max(step, floor * std::max(value, trace / size));
-      const bool last = attempt == 6 || result.iterations >= max_iterations;
-      do {
-        const double shift = value + step;
-        const double shifted_trace = size * shift - trace + 1e-6 * size * shift;
-        result.upper = shift + pivot_error * shifted_trace + gram_error;
-        result.certified = cholesky_.factor(gram_, shift);
-        step *= 4.0;
-      } while (last && !result.certified);
-      // A Ritz value that the factorization refutes missed the top: look elsewhere, look longer.
-      if (!result.certified) start_at_random(attempt);
-      target *= 0.1;
-      floor *= 4.0;
+    for (int attempt = 0; !search.done(); ++attempt) {
+      if (result.certified && (result.iterations >= max_iterations || attempt > 60)) break;
+      if (factored)
+        iterate_inversely(result.iterations);
+      else if (attempt < 2)
+        lanczos(0.25 * tolerance, trace, max_iterations, result.iterations);
+      search.value = std::max(search.value, quotient(result.iterations));
+      search.wanted = errors.allowance(search.value, goal);
+      const double shift = search.next();
+      factored = cholesky_.factor(gram_, shift);
+      (factored ? search.proved : search.failed) = shift;
+      result.certified = result.certified || factored;
+      // A Ritz value below the top may have missed it, or its vector: look elsewhere, once.
+      if (!factored && attempt == 0) start_at_random(1);
     }
+    result.lower = errors.below(search.value);
+    result.upper = errors.above(search.proved);
     return result;
   }
 
@@ -229,18 +268,26 @@ class SpectralNorm {
     }
   }
 
-  /// Moves the direction towards the top eigenvector; its Rayleigh quotient.
-  double climb(double target, double trace, int max_iterations, Index& iterations) {
-    while (!lanczos(target, trace, max_iterations, iterations)) {
+  /// Moves the direction to the top eigenvector by the factorized matrix, whose shift is just
+  /// above.
+  void iterate_inversely(Index& iterations) {
+    for (int pass = 0; pass < 4; ++pass) {
+      cholesky_.solve(direction_.data());
+      direction_ /= std::sqrt(sum_of_squares(direction_.data(), direction_.size()));
+      ++iterations;
     }
+  }
+
+  /// The Rayleigh quotient of the direction.
+  double quotient(Index& iterations) {
+    const Index n = gram_.padded_size();
     gram_.multiply(direction_.data(), image_.data());
     ++iterations;
-    const Index n = gram_.padded_size();
     return dot(direction_.data(), image_.data(), n) / sum_of_squares(direction_.data(), n);
   }
 
-  /// A Lanczos run from the direction, which becomes the top Ritz vector; false if a restart is due.
-  bool lanczos(double target, double trace, int max_iterations, Index& iterations) {
+  /// Turns the direction into the top Ritz vector of a Lanczos run that starts from it.
+  void lanczos(double target, double trace, int max_iterations, Index& iterations) {
     const Index n = gram_.padded_size();
     const Index capacity = std::min(gram_.size(), largest_basis);
     const double smallest = detail::unit_roundoff * trace;
@@ -259,9 +306,15 @@ class SpectralNorm {
       ++iterations;
       const double last_value = ritz_.value();
       const double last_gain = gain;
-      ritz_.append(orthogonalize(w, j), j == 0 ? 0.0 : coupling);
+      double diagonal = orthogonalize(w, j);
+      double next = std::sqrt(sum_of_squares(w, n));
+      if (next < 0.1 * diagonal) {  // cancellation: what is left is orthogonal only to few digits
+        diagonal += orthogonalize(w, j);
+        next = std::sqrt(sum_of_squares(w, n));
+      }
+      ritz_.append(diagonal, j == 0 ? 0.0 : coupling);
       gain = ritz_.value() - last_value;
-      coupling = std::sqrt(sum_of_squares(w, n));
+      coupling = next;
       const double limit = std::max(target, 4.0 * detail::unit_roundoff) * ritz_.value();
       // Gains that shrink by a steady ratio add up to a geometric series.
       const double ratio = j > 1 ? std::min(gain / last_gain, 0.95) : 0.5;
@@ -274,7 +327,6 @@ class SpectralNorm {
       const double* q = basis_.col(j).data();
       for (Index i = 0; i < n; ++i) direction_[i] += weight * q[i];
     }
-    return done || capacity == gram_.size();
   }
 
   /// Removes the components along the first vectors of the basis; the one along the last of them.

@@ -130,7 +130,7 @@ class TiledSymmetric {
 class GramBuilder {
  public:
   /// The most roundings that any product in a sum of so many passes through.
-  static Index depth(Index length) { return chunk + 2 + length / chunk; }
+  static Index depth(Index length) { return std::min(length, chunk) + length / chunk + 2; }
 
   /// `a` is column-major rows x cols; the factor is a power of two.
   template <class Scalar>
@@ -167,7 +167,8 @@ class GramBuilder {
         for (Index c = 0; c < count; ++c)
           detail::TileColumnMap(panel + c * 8) =
               Eigen::Map<const Eigen::Array<Scalar, 8, 1>>(from + c * size)
-                  .template cast<double>() * factor;
+                  .template cast<double>() *
+              factor;
       else
         for (Index c = 0; c < count; ++c)
           for (Index r = 0; r < width; ++r)
@@ -183,8 +184,7 @@ class GramBuilder {
       const Index width = std::min(detail::tile_width, size - i);
       for (Index r = 0; r < width; ++r) {
         const Scalar* from = a + (i + r) * stride;
-        for (Index c = 0; c < count; ++c)
-          panel[c * 8 + r] = static_cast<double>(from[c]) * factor;
+        for (Index c = 0; c < count; ++c) panel[c * 8 + r] = static_cast<double>(from[c]) * factor;
       }
       clear_tail(panel, count);
     }
@@ -230,22 +230,56 @@ class TiledCholesky {
   bool factor(const TiledSymmetric& a, double shift) {
     using namespace detail;
     const Index blocks = a.blocks();
+    blocks_ = blocks;
     rows_.resize(checked_product(blocks * (blocks + 1) / 2, tile_size));
+    inverse_.resize(blocks * tile_width);
     for (Index first = 0; first < blocks; first += tile_group)
       for (Index p = first; p < blocks; ++p)
         for (Index q = first; q <= std::min(p, first + tile_group - 1); ++q) {
           start_tile(a, shift, p, q);
           if (p != q)
-            solve(diagonal(q), inverse_ + (q - first) * tile_width, row(p) + q * tile_size);
-          else if (!factor_diagonal(diagonal(q), inverse_ + (q - first) * tile_width))
+            divide(diagonal(q), inverse(q), row(p) + q * tile_size);
+          else if (!factor_diagonal(diagonal(q), inverse(q)))
             return false;
         }
     return true;
   }
 
+  /// Solves with the factorized matrix, in place; x has the padded size.
+  void solve(double* x) const {
+    using namespace detail;
+    for (Index p = 0; p < blocks_; ++p) {
+      TileColumn sum = TileColumnMap(x + p * tile_width);
+      for (Index c = 0; c < p * tile_width; ++c)
+        sum -= ConstTileColumnMap(row(p) + c * tile_width) * x[c];
+      for (Index j = 0; j < tile_width; ++j) {
+        const double value = sum[j] * inverse(p)[j];
+        sum -= ConstTileColumnMap(diagonal(p) + j * tile_width) * value;
+        x[p * tile_width + j] = value;
+      }
+    }
+    for (Index p = blocks_ - 1; p >= 0; --p) {
+      double* xp = x + p * tile_width;
+      for (Index j = tile_width - 1; j >= 0; --j) {
+        const double* column = diagonal(p) + j * tile_width;
+        for (Index i = j + 1; i < tile_width; ++i) xp[j] -= column[i] * xp[i];
+        xp[j] *= inverse(p)[j];
+      }
+      const TileColumn known = ConstTileColumnMap(xp);
+      for (Index c = 0; c < p * tile_width; ++c) {
+        TileColumn product = ConstTileColumnMap(row(p) + c * tile_width) * known;
+        x[c] -= add_lanes<8>(product.data());
+      }
+    }
+  }
+
  private:
   double* row(Index p) { return rows_.data() + p * (p + 1) / 2 * detail::tile_size; }
+  const double* row(Index p) const { return rows_.data() + p * (p + 1) / 2 * detail::tile_size; }
   double* diagonal(Index p) { return row(p) + p * detail::tile_size; }
+  const double* diagonal(Index p) const { return row(p) + p * detail::tile_size; }
+  double* inverse(Index p) { return inverse_.data() + p * detail::tile_width; }
+  const double* inverse(Index p) const { return inverse_.data() + p * detail::tile_width; }
 
   /// Tile (p, q) of shift * I - a minus the products of the block columns on its left.
   void start_tile(const TiledSymmetric& a, double shift, Index p, Index q) {
@@ -273,7 +307,7 @@ class TiledCholesky {
     return true;
   }
 
-  static void solve(const double* diagonal, const double* inverse, double* tile) {
+  static void divide(const double* diagonal, const double* inverse, double* tile) {
     using namespace detail;
     TileColumn columns[tile_width];
     for (Index j = 0; j < tile_width; ++j) columns[j] = TileColumnMap(tile + j * tile_width);
@@ -285,8 +319,9 @@ class TiledCholesky {
     }
   }
 
+  Index blocks_ = 0;
   Vector<double> rows_;
-  double inverse_[detail::tile_group * detail::tile_width] = {};
+  Vector<double> inverse_;  ///< of the factor's diagonal
 };
 
 }  // namespace lipgd
