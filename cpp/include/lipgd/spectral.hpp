@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "lipgd/check.hpp"
+#include "lipgd/parallel.hpp"
 #include "lipgd/reduce.hpp"
 #include "lipgd/tiles.hpp"
 #include "lipgd/types.hpp"
@@ -16,14 +17,14 @@ namespace lipgd {
 struct SpectralBracket {
   double lower = 0.0;
   double upper = std::numeric_limits<double>::infinity();
-  Index iterations = 0;  ///< products of the Gram matrix with a vector
+  Index iterations = 0;  ///< products and solutions with the Gram matrix
   bool certified = false;
 };
 
 constexpr double default_spectral_tolerance = 1e-6;  ///< of upper / lower - 1
 constexpr int default_spectral_iterations = 500;
 
-// How the bracket of a matrix B holds in floating point (round to nearest, subnormals not flushed).
+// How the bracket of a matrix B holds in floating point, rounded to nearest and with subnormals.
 // Let u = 2^-53, gamma(n) = n u / (1 - n u), G = B B^T with B of k rows, G' the computed G and t
 // its computed trace. When t is far from 1, B is scaled by a power of two; what underflow may still
 // take away is below 2^-300 t and vanishes in the last outward factors.
@@ -176,6 +177,7 @@ class SpectralNorm {
                              double tolerance = default_spectral_tolerance,
                              int max_iterations = default_spectral_iterations) {
     require(rows > 0 && cols > 0, "a is empty, expected at least one element");
+    const SubnormalMode keep_subnormals(false);
     if (rows != rows_ || cols != cols_) forget();
     rows_ = rows;
     cols_ = cols;
@@ -194,7 +196,7 @@ class SpectralNorm {
     }
     SpectralBracket squared = std::min(rows, cols) == 1
                                   ? vector_bracket(trace)
-                                  : matrix_bracket(trace, std::max(0.0, tolerance), max_iterations);
+                                  : matrix_bracket(trace, tolerance, max_iterations);
     return root(squared, exponent);
   }
 
@@ -229,8 +231,8 @@ class SpectralNorm {
   }
 
   SpectralBracket matrix_bracket(double trace, double tolerance, int max_iterations) {
-    const Index k = gram_.size();
-    const detail::SpectralErrors errors(k, std::max(rows_, cols_), trace);
+    const detail::SpectralErrors errors(gram_.size(), std::max(rows_, cols_), trace);
+    tolerance = std::min(std::max(0.0, tolerance), 1.0);
     const double goal = (1.0 + tolerance) * (1.0 + tolerance) - 64.0 * detail::unit_roundoff;
     detail::SpectralSearch search;
     SpectralBracket result;
@@ -268,8 +270,7 @@ class SpectralNorm {
     }
   }
 
-  /// Moves the direction to the top eigenvector by the factorized matrix, whose shift is just
-  /// above.
+  /// Turns the direction to the top eigenvector, the nearest one to the factorized shift.
   void iterate_inversely(Index& iterations) {
     for (int pass = 0; pass < 4; ++pass) {
       cholesky_.solve(direction_.data());
