@@ -3,6 +3,7 @@
 // The only door to pybind11: its type casters must be the same in every file of a module.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 namespace py = pybind11;
 

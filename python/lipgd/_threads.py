@@ -8,7 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["usable_threads"]
+from lipgd._check import integer
+
+__all__ = ["thread_choice", "usable_threads"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -20,6 +22,13 @@ def usable_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
     return max(1, min(cpus, _quota()))
+
+
+def thread_choice(n_threads: int | None) -> tuple[int, bool]:
+    """Return the number of threads, and whether the trainings of this process share them."""
+    if n_threads is None:
+        return usable_threads(), True
+    return integer("n_threads", n_threads, at_least=1), False
 
 
 @functools.cache  # a process keeps its control group, and reading it takes 60 microseconds

@@ -69,3 +69,16 @@ level, reason = _choose()
 _module = load(level)
 
 build_info = _module.build_info
+activate = _module.activate
+default_spectral_iterations = _module.default_spectral_iterations
+default_spectral_tolerance = _module.default_spectral_tolerance
+descend = _module.descend
+find_nonfinite = _module.find_nonfinite
+forward = _module.forward
+hessian_vector_product = _module.hessian_vector_product
+jacobian = _module.jacobian
+jacobian_norms = _module.jacobian_norms
+risk = _module.risk
+risk_and_gradient = _module.risk_and_gradient
+spectral_norm = _module.spectral_norm
+write_last_row = _module.write_last_row

@@ -1,0 +1,187 @@
+#include <algorithm>
+
+#include "arguments.hpp"
+
+namespace {
+
+using namespace arguments;
+
+/// (quantity, part) per column, whose values are the rows of history.
+inline std::vector<lipgd::Column> columns(const py::handle& parts, const py::array_t<double>& history) {
+  std::vector<lipgd::Column> result;
+  for (const py::handle& part : parts) {
+    const auto pair = py::reinterpret_borrow<py::tuple>(part);
+    double* values = const_cast<double*>(history.data()) +
+                     static_cast<Index>(result.size()) * history.shape(1);
+    result.push_back(
+        {static_cast<lipgd::Quantity>(pair[0].cast<int>()), pair[1].cast<Index>(), values});
+  }
+  return result;
+}
+
+/// The arguments of a training that stay the same over its stretches.
+template <class Scalar>
+struct Training {
+  Training(const py::dict& parts, const py::dict& state_parts, const Array<double>& history)
+      : net(architecture(parts["net"])) {
+    problem.net = &net;
+    problem.loss = loss(parts["loss"]);
+    problem.inputs = inputs<Scalar>(parts["inputs"], net);
+    problem.targets = targets<Scalar>(parts["targets"], problem.inputs.n_rows, net.n_outputs());
+    if (const py::object validation = parts["validation"]; !validation.is_none()) {
+      const auto pair = validation.cast<py::tuple>();
+      problem.validation_inputs = inputs<Scalar>(pair[0], net);
+      problem.validation_targets =
+          targets<Scalar>(pair[1], problem.validation_inputs.n_rows, net.n_outputs());
+    }
+    if (const py::object points = parts["points"]; !points.is_none())
+      problem.points = inputs<Scalar>(points, net);
+    problem.trained = parts["trained"].cast<std::vector<bool>>();
+    problem.weight_decay = parts["weight_decay"].cast<std::vector<double>>();
+    problem.update = {parts["momentum"].cast<double>(), parts["nesterov"].cast<bool>()};
+    problem.tolerance = parts["tolerance"].cast<double>();
+    problem.activation_lipschitz = parts["activation_lipschitz"].cast<double>();
+    problem.columns = columns(parts["columns"], history);
+    problem.record_every = parts["record_every"].cast<Index>();
+    problem.batch_sizes = parts["batch_sizes"].cast<std::vector<Index>>();
+    read_state(state_parts);
+    const Index samples =
+        problem.batch_sizes.empty() ? problem.inputs.n_rows : problem.batch_sizes.front();
+    n_workers = workers(parts["threads"].cast<int>(), parts["shared"].cast<bool>(),
+                        lipgd::plan_sweep(net, samples, sizeof(Scalar)));
+  }
+
+  void read_state(const py::dict& parts) {
+    const Index size = net.n_parameters();
+    state.parameters = data<Scalar>(parts["parameters"], size, "parameters");
+    state.previous = data<Scalar>(parts["previous"], size, "previous");
+    state.velocity = data_or_null<Scalar>(parts["velocity"], size, "velocity");
+    state.initial = data<Scalar>(parts["initial"], size, "initial");
+    state.path_length = data_or_null<double>(parts["path_length"],
+                                             static_cast<Index>(net.groups().size()), "path_length");
+    directions = parts["directions"].cast<py::list>();
+    progress = data<std::int64_t>(parts["progress"], 2, "progress");
+  }
+
+  lipgd::Progress read_progress() const { return {progress[0], progress[1]}; }
+  void write_progress(const lipgd::Progress& now) {
+    progress[0] = now.step;
+    progress[1] = now.rows;
+  }
+
+  /// Warm starts of the spectral norms go in and out, so that bits do not depend on the pauses.
+  void restore_directions(lipgd::Descent<Scalar>& descent) const {
+    for (Index layer = 0; layer < net.depth(); ++layer) {
+      const auto direction = directions[static_cast<std::size_t>(layer)].cast<Array<double>>();
+      descent.recorder().norms().state(layer).set_direction(
+          net.inputs(layer), net.outputs(layer),
+          lipgd::ConstVectorMap<double>(direction.data(), direction.size()));
+    }
+  }
+  void save_directions(lipgd::Descent<Scalar>& descent) {
+    for (Index layer = 0; layer < net.depth(); ++layer) {
+      const auto& direction = descent.recorder().norms().state(layer).direction();
+      directions[static_cast<std::size_t>(layer)] =
+          Array<double>(direction.size(), direction.data());
+    }
+  }
+
+  lipgd::Descent<Scalar> descent(lipgd::Arena& arena) {
+    return lipgd::Descent<Scalar>(problem, n_workers, arena);
+  }
+
+  lipgd::Architecture net;
+  lipgd::DescentProblem<Scalar> problem;
+  lipgd::DescentState<Scalar> state;
+  py::list directions;
+  std::int64_t* progress = nullptr;  ///< step and rows
+  int n_workers = 1;
+};
+
+/// Runs body(training, descent, team) without the GIL. Ctrl-C stops the body and is used up; the
+/// exception of another signal handler is thrown.
+template <class Scalar, class Body>
+void work(Training<Scalar>& training, py::dict& state, const Body& body) {
+  lipgd::Arena counter;
+  training.descent(counter);
+  // The caller keeps the memory from stretch to stretch: fresh pages cost more than many steps.
+  auto scratch = state["scratch"].cast<py::array_t<std::uint8_t>>();
+  if (scratch.size() < counter.bytes()) {
+    scratch = py::array_t<std::uint8_t>(counter.bytes());
+    state["scratch"] = scratch;
+  }
+  lipgd::Arena arena(scratch.mutable_data());
+  lipgd::Descent<Scalar> descent = training.descent(arena);
+  training.restore_directions(descent);
+  {
+    const py::gil_scoped_release release;
+    SignalPoll poll;
+    lipgd::with_team(training.n_workers, &poll, true,
+                     [&](lipgd::Team& team) { body(descent, team); });
+  }
+  training.save_directions(descent);
+  if (PyErr_Occurred() == nullptr) return;
+  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0) throw py::error_already_set();
+  PyErr_Clear();
+}
+
+/// Takes the steps up to end and tells why it stopped. All that changes is in state, the step and
+/// the number of rows too: an interrupt of the caller cannot separate them.
+template <class Scalar>
+int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
+            const Array<double>& history, Index end, const py::array_t<double>& rates,
+            const py::object& batch_rows, const py::object& batch_offsets, double seconds) {
+  Training<Scalar> training(problem, state, history);
+  lipgd::Progress progress = training.read_progress();
+  lipgd::Stretch stretch;
+  stretch.begin = progress.step;
+  stretch.end = end;
+  lipgd::require(rates.ndim() == 2 && rates.shape(1) >= end, "rates has a wrong shape");
+  stretch.rates = rates.data();
+  stretch.group_stride = rates.strides(0) / rates.itemsize();
+  stretch.step_stride = rates.strides(1) / rates.itemsize();
+  if (!batch_rows.is_none()) {
+    const Index steps = end - stretch.begin;
+    stretch.batch_offsets = data<std::int64_t>(batch_offsets, steps + 1, "batch_offsets");
+    stretch.batch_rows =
+        data<std::int64_t>(batch_rows, stretch.batch_offsets[steps], "batch_rows");
+  }
+  stretch.seconds = seconds;
+  lipgd::Stop stop = lipgd::Stop::reached;
+  work(training, state, [&](lipgd::Descent<Scalar>& descent, lipgd::Team& team) {
+    stop = descent.run(team, training.state, stretch, progress);
+    training.write_progress(progress);
+  });
+  return static_cast<int>(stop);
+}
+
+/// Appends the row of the last state; false if a signal stopped it.
+template <class Scalar>
+bool write_last_row(const Array<Scalar>&, const py::dict& problem, py::dict state,
+                    const Array<double>& history) {
+  Training<Scalar> training(problem, state, history);
+  lipgd::Progress progress = training.read_progress();
+  bool written = false;
+  work(training, state, [&](lipgd::Descent<Scalar>& descent, lipgd::Team& team) {
+    written = descent.write_last_row(team, training.state, progress);
+    training.write_progress(progress);
+  });
+  return written;
+}
+
+template <class Scalar>
+void bind_for(py::module_& module) {
+  using py::arg;
+  module.def("descend", &descend<Scalar>, arg("parameters").noconvert(), arg("problem"),
+             arg("state"), arg("history").noconvert(), arg("end"), arg("rates").noconvert(),
+             arg("batch_rows"), arg("batch_offsets"), arg("seconds"));
+  module.def("write_last_row", &write_last_row<Scalar>, arg("parameters").noconvert(),
+             arg("problem"), arg("state"), arg("history").noconvert());
+}
+
+}  // namespace
+
+void bind_training(py::module_& module) {
+  bind_for<double>(module);
+  bind_for<float>(module);
+}

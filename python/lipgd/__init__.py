@@ -1,0 +1,47 @@
+"""Neural networks whose Lipschitz constant is steered, certified and studied.
+
+>>> import numpy as np, lipgd
+>>> rng = np.random.default_rng(0)
+>>> X = rng.uniform(-1, 1, (100, 3))
+>>> y = np.sin(X.sum(axis=1))
+>>> net = lipgd.Network.create([3, 50, 1], activation="silu")
+>>> run = lipgd.train(net, X, y, rate=0.1, steps=200)
+>>> run.status
+'finished'
+"""
+
+from __future__ import annotations
+
+from lipgd import activations, data, initialization, lipschitz, losses, schedules
+from lipgd._config import show_config
+from lipgd._core import build_info as _build_info
+from lipgd._paths import get_cmake_dir, get_include
+from lipgd._risk import Gradient, hessian_vector_product, risk, risk_and_gradient
+from lipgd.history import History
+from lipgd.lipschitz import spectral_norm
+from lipgd.network import Network
+from lipgd.run import Run
+from lipgd.training import train
+
+__all__ = [
+    "Gradient",
+    "History",
+    "Network",
+    "Run",
+    "activations",
+    "data",
+    "get_cmake_dir",
+    "get_include",
+    "hessian_vector_product",
+    "initialization",
+    "lipschitz",
+    "losses",
+    "risk",
+    "risk_and_gradient",
+    "schedules",
+    "show_config",
+    "spectral_norm",
+    "train",
+]
+
+__version__: str = _build_info["version"]

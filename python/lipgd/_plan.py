@@ -1,0 +1,246 @@
+"""The arguments of a training, checked and resolved before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lipgd import _core, losses
+from lipgd._arguments import finite_inputs_of, targets_of, weights_of
+from lipgd._batches import SAMPLINGS, Batches
+from lipgd._check import choice, flag, integer, number
+from lipgd._columns import column_codes, column_names
+from lipgd._layout import Layout
+from lipgd._threads import thread_choice
+from lipgd.losses import Loss
+from lipgd.network import Network
+from lipgd.run import Settings
+from lipgd.schedules import Schedule, ScheduleLike, resolve
+from lipgd.types import ArrayLike, FloatArray
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training needs beside its state."""
+
+    net: Network
+    settings: Settings
+    batches: Batches | None
+    rates: FloatArray  #: (groups, steps)
+    problem: dict[str, Any]  #: the arguments of the core
+
+    @property
+    def n_rows(self) -> int:
+        """The most rows that the history can have."""
+        return -(-self.settings.steps // self.settings.record_every) + 1
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Facts for the history's file."""
+        return {
+            "lipgd": _core.build_info["version"],
+            "level": _core.level,
+            "network": repr(self.net),
+            "dtype": str(self.net.dtype),
+            "n_samples": int(self.problem["inputs"].shape[0]),
+            **self.settings.facts(),
+        }
+
+    def fresh_state(self) -> dict[str, Any]:
+        """Return the arrays that change, as they are before the first step."""
+        flat = self.net._flat
+        path = any(name.startswith("path_length") for name in self.settings.record)
+        return {
+            "parameters": flat.copy(),
+            "previous": flat.copy(),
+            "initial": flat,
+            "velocity": np.zeros_like(flat) if self.settings.momentum else None,
+            "path_length": np.zeros(len(self.net._layout.names)) if path else None,
+            "directions": [np.empty(0) for _ in range(self.net.depth)],
+            "progress": np.zeros(2, np.int64),
+            "scratch": np.empty(0, np.uint8),
+        }
+
+
+def make_plan(
+    net: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: str | Loss,
+    rate: ScheduleLike | Mapping[str, ScheduleLike],
+    steps: int,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float | Mapping[str, float],
+    batch_size: int | None,
+    sampling: str,
+    shuffle_seed: int,
+    frozen: Iterable[str],
+    sample_weight: ArrayLike | None,
+    validation: tuple[ArrayLike, ArrayLike] | None,
+    points: ArrayLike | None,
+    record: Iterable[str],
+    record_every: int,
+    tolerance: float,
+    checkpoint_every: int | None,
+    n_threads: int | None,
+) -> Plan:
+    """Check and resolve the arguments of :func:`lipgd.train`."""
+    _check_network(net)
+    layout, kind = net._layout, losses.get(loss)
+    fixed = _names("frozen", frozen, layout.names)
+    trained = [name for name in layout.names if name not in fixed]
+    if not trained:
+        raise ValueError("frozen names every parameter, expected one that can be trained")
+    recorded = _names("record", record, column_names(layout))
+    if "validation_risk" in recorded and validation is None:
+        raise ValueError("record has validation_risk, but validation is missing")
+    if checkpoint_every is not None:
+        integer("checkpoint_every", checkpoint_every, at_least=1)
+    rates, by_name = _rates(rate, integer("steps", steps, at_least=0), layout, trained)
+    threads, shared = thread_choice(n_threads)
+    x = finite_inputs_of("X", X, net.n_inputs)
+    settings = Settings(
+        loss=kind,
+        steps=int(steps),
+        rates=by_name,
+        momentum=number("momentum", momentum, at_least=0, below=1),
+        nesterov=_nesterov(nesterov, momentum),
+        weight_decay=_weight_decay(weight_decay, trained, layout),
+        tolerance=number("tolerance", tolerance, at_least=0),
+        frozen=fixed,
+        record=recorded,
+        record_every=integer("record_every", record_every, at_least=1),
+        batch_size=_batch_size(batch_size, len(x)),
+        sampling=choice("sampling", sampling, SAMPLINGS),
+        shuffle_seed=integer("shuffle_seed", shuffle_seed, at_least=0),
+    )
+    batches = None
+    if settings.batch_size is not None:
+        batches = Batches(len(x), settings.batch_size, settings.sampling, settings.shuffle_seed)
+    problem = {
+        "net": net._call,
+        "loss": kind._code,
+        "inputs": x,
+        "targets": _targets("y", y, kind, x, net, sample_weight),
+        "validation": _validation(validation, kind, net) if validation is not None else None,
+        "points": x if points is None else finite_inputs_of("points", points, net.n_inputs),
+        "trained": [name in trained for name in layout.names],
+        "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
+        "momentum": settings.momentum,
+        "nesterov": settings.nesterov,
+        "tolerance": settings.tolerance,
+        "activation_lipschitz": net.activation.lipschitz,
+        "columns": column_codes(recorded, layout),
+        "record_every": settings.record_every,
+        "batch_sizes": [] if batches is None else batches.sizes,
+        "threads": threads,
+        "shared": shared,
+    }
+    return Plan(net, settings, batches, rates, problem)
+
+
+def _check_network(net: Network) -> None:
+    if not isinstance(net, Network):
+        raise TypeError(f"net is {net!r}, expected a Network")
+    if not np.isfinite(net._flat).all():
+        raise ValueError("net has a parameter that is not finite, expected finite numbers")
+
+
+def _names(argument: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        names = (names,)
+    result = tuple(dict.fromkeys(names))
+    for name in result:
+        if not isinstance(name, str):
+            raise TypeError(f"{argument} has {name!r}, expected names")
+        if name not in known:
+            raise ValueError(f"{argument} has {name!r}, expected some of {', '.join(known)}")
+    return result
+
+
+def _rates(
+    rate: ScheduleLike | Mapping[str, ScheduleLike],
+    steps: int,
+    layout: Layout,
+    trained: list[str],
+) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Return the rates of all groups, and those of the trained ones by name."""
+    if not isinstance(rate, Mapping):
+        one = _rate_array(resolve(rate), steps)
+        return (
+            np.broadcast_to(one, (len(layout.names), steps)),
+            dict.fromkeys(trained, one),
+        )
+    unknown = [name for name in rate if name not in trained]
+    if unknown:
+        raise ValueError(f"rate has the name {unknown[0]!r}, expected {', '.join(trained)}")
+    missing = [name for name in trained if name not in rate]
+    if missing:
+        raise ValueError(f"rate has no entry for {missing[0]!r}, expected {', '.join(trained)}")
+    by_name = {
+        name: _rate_array(resolve(rate[name], f"rate[{name!r}]"), steps) for name in trained
+    }
+    none = np.broadcast_to(0.0, steps)
+    return np.stack([by_name.get(name, none) for name in layout.names]), by_name
+
+
+def _rate_array(schedule: Schedule, steps: int) -> FloatArray:
+    rates = schedule.rates(steps)
+    rates.flags.writeable = False
+    return rates
+
+
+def _nesterov(nesterov: bool, momentum: float) -> bool:
+    if flag("nesterov", nesterov) and momentum == 0:
+        raise ValueError("nesterov is True, but momentum is 0, expected a momentum above 0")
+    return nesterov
+
+
+def _weight_decay(
+    weight_decay: float | Mapping[str, float], trained: list[str], layout: Layout
+) -> dict[str, float]:
+    if not isinstance(weight_decay, Mapping):
+        return dict.fromkeys(trained, number("weight_decay", weight_decay, at_least=0))
+    _names("weight_decay", weight_decay, tuple(trained))
+    return {
+        name: number(f"weight_decay[{name!r}]", value, at_least=0)
+        for name, value in weight_decay.items()
+    }
+
+
+def _batch_size(batch_size: int | None, n_samples: int) -> int | None:
+    if batch_size is None:
+        return None
+    size = integer("batch_size", batch_size, at_least=1)
+    if size > n_samples:
+        raise ValueError(f"batch_size is {size}, but there are {n_samples} samples")
+    return size
+
+
+def _targets(
+    name: str,
+    y: ArrayLike,
+    loss: Loss,
+    x: npt.NDArray[Any],
+    net: Network,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[Any, ...]:
+    values, labels = targets_of(name, y, loss, len(x), net.n_outputs, net.dtype)
+    return values, labels, weights_of(sample_weight, len(x), net.dtype)
+
+
+def _validation(
+    validation: tuple[ArrayLike, ArrayLike], loss: Loss, net: Network
+) -> tuple[Any, ...]:
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError("validation is no pair, expected (X, y)")
+    x = finite_inputs_of("validation[0]", validation[0], net.n_inputs)
+    return x, _targets("validation[1]", validation[1], loss, x, net)

@@ -1,0 +1,126 @@
+"""What a training leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lipgd.history import History
+from lipgd.losses import Loss
+from lipgd.network import Network
+from lipgd.types import FloatArray
+
+__all__ = ["Run", "Settings", "Snapshot"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved arguments of a training.
+
+    Attributes
+    ----------
+    loss : Loss
+        The loss.
+    steps : int
+        The steps that were asked for.
+    rates : dict of str to ndarray, shape (steps,)
+        The learning rates of every trained parameter, read-only.
+    momentum, nesterov, weight_decay, tolerance, frozen, record, record_every
+        As given to :func:`lipgd.train`; weight decay by parameter name.
+    batch_size, sampling, shuffle_seed
+        The batches; a batch size of None is the full batch.
+    """
+
+    loss: Loss
+    steps: int
+    rates: dict[str, FloatArray] = field(repr=False)
+    momentum: float
+    nesterov: bool
+    weight_decay: dict[str, float]
+    tolerance: float
+    frozen: tuple[str, ...]
+    record: tuple[str, ...]
+    record_every: int
+    batch_size: int | None
+    sampling: str
+    shuffle_seed: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what JSON can hold of the settings: all but the rates."""
+        return {
+            "loss": self.loss.name,
+            "steps": self.steps,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "weight_decay": self.weight_decay,
+            "tolerance": self.tolerance,
+            "frozen": list(self.frozen),
+            "record": list(self.record),
+            "record_every": self.record_every,
+            "batch_size": self.batch_size,
+            "sampling": self.sampling,
+            "shuffle_seed": self.shuffle_seed,
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of :func:`lipgd.train`.
+
+    Attributes
+    ----------
+    network : Network
+        The network after the last step, or the last good one if the training diverged.
+    initial : Network
+        The network before the first step.
+    settings : Settings
+        The resolved arguments.
+    history : History
+        The recorded quantities.
+    status : str
+        ``"finished"``, ``"converged"`` (the gradient's norm reached the tolerance), ``"diverged"``
+        or ``"interrupted"`` (by Ctrl-C or the callback).
+    steps : int
+        The number of steps that led to ``network``.
+    seconds : float
+        Time spent, including resumed parts.
+    message : str
+        The status as a sentence.
+    """
+
+    network: Network
+    initial: Network
+    settings: Settings
+    history: History
+    status: str
+    steps: int
+    seconds: float
+    message: str
+
+    def __repr__(self) -> str:
+        return f"Run({self.status} after {self.steps} steps, {self.seconds:.3g} s: {self.message})"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a running training, as a callback sees it.
+
+    Attributes
+    ----------
+    step : int
+        The number of steps taken.
+    steps : int
+        The number of steps asked for.
+    seconds : float
+        Time spent so far.
+    network : Network
+        The network now.
+    history : History
+        The rows recorded so far.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    network: Network
+    history: History
