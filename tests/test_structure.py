@@ -18,7 +18,7 @@ PACKAGE = ROOT / "python" / "lipgd"
 # A header includes only headers above it.
 HEADER_ROWS = (
     "version types check reduce arena parallel elementwise activation samples loss network product",
-    "block sweep risk jacobian hessian tiles spectral certificate dynamics update recorder descent",
+    "block sweep risk hessian tiles spectral jacobian certificate dynamics update recorder descent",
     "lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
@@ -26,8 +26,9 @@ HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 # A module imports from its own row and the rows above it; a leaf from the rows above alone.
 LAYERS = (
     "_core types _check _threads _paths _config _files",
-    "activations losses schedules constraints history network",
-    "training lipschitz theory margins dynamics",
+    "activations losses schedules constraints history initialization _layout _arguments network",
+    "_batches _columns _plan _checkpoint _progress _risk run training lipschitz theory margins"
+    " dynamics",
     "__init__",
     "data plotting report sweeps distributed export",
     "experiments",
