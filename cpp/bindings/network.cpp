@@ -140,7 +140,7 @@ py::object find_nonfinite(const py::array_t<Scalar>& x) {
 }
 
 template <class Scalar>
-void bind_for(py::module_& module) {
+void bind_network_for(py::module_& module) {
   using py::arg;
   module.def("forward", &forward<Scalar>, arg("net"), arg("parameters").noconvert(),
              arg("x").noconvert(), arg("threads"), arg("shared"));
@@ -163,6 +163,6 @@ void bind_for(py::module_& module) {
 
 void bind_network(py::module_& module) {
   lipgd::fix_cache_sizes();
-  bind_for<double>(module);
-  bind_for<float>(module);
+  bind_network_for<double>(module);
+  bind_network_for<float>(module);
 }

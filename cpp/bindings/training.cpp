@@ -170,7 +170,7 @@ bool write_last_row(const Array<Scalar>&, const py::dict& problem, py::dict stat
 }
 
 template <class Scalar>
-void bind_for(py::module_& module) {
+void bind_training_for(py::module_& module) {
   using py::arg;
   module.def("descend", &descend<Scalar>, arg("parameters").noconvert(), arg("problem"),
              arg("state"), arg("history").noconvert(), arg("end"), arg("rates").noconvert(),
@@ -182,6 +182,6 @@ void bind_for(py::module_& module) {
 }  // namespace
 
 void bind_training(py::module_& module) {
-  bind_for<double>(module);
-  bind_for<float>(module);
+  bind_training_for<double>(module);
+  bind_training_for<float>(module);
 }
