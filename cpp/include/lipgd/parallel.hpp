@@ -135,7 +135,7 @@ class Team {
       for (Index task = 0; task < tasks; ++task) f(task, 0);
       return;
     }
-    require(tasks < closed, "too many tasks");
+    require(static_cast<std::uint64_t>(tasks) < closed, "too many tasks");
     using Plain = std::remove_reference_t<Function>;
     call_.store([](void* context, Index task,
                    int worker) { (*static_cast<Plain*>(context))(task, worker); },
