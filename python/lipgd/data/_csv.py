@@ -208,13 +208,22 @@ def _add(table: _Table, cells: list[str], position: int, place: str) -> None:
     if len(cells) != len(table.names) + 1:
         raise ValueError(f"{place} has {len(cells)} cells, expected {len(table.names) + 1}")
     target = cells.pop(position)
-    for name, cell in zip(table.names, cells, strict=True):
-        table.inputs.append(_number(cell, name, place))
+    table.inputs.extend(_numbers(cells, table.names, place))
     if not table.classify:
         _number(target, table.label_name, place)
     elif target.lower() in _MISSING:
         raise ValueError(f"{place}, column {table.label_name!r} is {target!r}, a missing value")
     table.targets.append(target)
+
+
+def _numbers(cells: list[str], names: list[str], place: str) -> list[float]:
+    try:
+        values = list(map(float, cells))
+    except ValueError:
+        values = [math.nan]
+    if all(map(math.isfinite, values)) and "_" not in "".join(cells):
+        return values
+    return [_number(cell, name, place) for name, cell in zip(names, cells, strict=True)]
 
 
 def _number(cell: str, name: str, place: str) -> float:
