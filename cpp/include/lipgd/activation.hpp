@@ -186,28 +186,29 @@ struct GeluTanh {
   }
 };
 
-/// gelu(z) = z P(z), and for z < 0 P(z) = Q(|z|) = e^(-z^2/2) times a rational function.
+/// gelu(z) = max(z, 0) - |z| Q(|z|), with Q(x) = e^(-x^2 / 2) times a rational function.
 struct Gelu {
   template <class S>
   LIPGD_ALWAYS_INLINE Jet<S> operator()(S z) const {
-    // e^(-x^2/2) is flushed to zero from here on; the square is split to keep the tail accurate.
-    constexpr S limit = std::is_same<S, float>::value ? S(13.26) : S(37.659);
-    const S x = at_most(magnitude(z), limit);
-    const S square = x * x;
-    const S xh = high_half(x);
-    const S high = S(-0.5) * (xh * xh);
-    const S low = (S(-0.5) * (x - xh)) * (x + xh);
-    const SplitExp<S> split = split_exp<0>(S(-0.5) * square, high, low);
-    const S mantissa = S(1) + split.fraction;
-    const S inverse = S(1) / (x + mills_shift<S>);
-    const S place = x * inverse;
-    const S ratio = mills_polynomial(place - S(0.5)) * mantissa;
-    const S upper_tail = (ratio * inverse) * split.scale;
-    const S density = (S(0.3989422804014327) * mantissa) * split.scale;  // 1 / sqrt(2 pi)
-    const S bend = x * density;
-    return {z < S(0) ? (-place * ratio) * split.scale : z * (S(1) - upper_tail),
+    // From this |z| on e^(-z^2 / 2) / 2 is flushed to zero.
+    constexpr S limit = std::is_same<S, float>::value ? S(13.22) : S(37.64);
+    const Powers<S> x = powers(at_most(magnitude(z), limit));
+    // The square in two exact parts, as its rounding error would be large in the tail.
+    const S half = high_half(x.one);
+    const S high = S(-0.5) * (half * half);
+    const S low = (S(-0.5) * (x.one - half)) * (x.one + half);
+    const SplitExp<S> split = split_exp<-1>(S(-0.5) * x.two, high, low);
+    const S leading = mills_leading(x);
+    const S ratio = (leading + leading * split.fraction) /
+                    (x.one * leading + (leading - x.one * mills_rest(x)));
+    const S upper_tail = ratio * split.scale;
+    const S half_exp = split.scale + split.scale * split.fraction;
+    const S density = S(0.7978845608028654) * half_exp;  // sqrt(2 / pi)
+    const S bend = x.one * density;
+    const S positive_part = z < S(0) ? S(0) : z;
+    return {positive_part - (x.one * ratio) * split.scale,
             z < S(0) ? upper_tail - bend : (S(1) - upper_tail) + bend,
-            density * (S(2) - square)};
+            density * (S(2) - x.two)};
   }
 };
 

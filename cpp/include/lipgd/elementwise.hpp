@@ -91,24 +91,39 @@ LIPGD_ALWAYS_INLINE S at_least(S x, S limit) {
   return x < limit ? limit : x;
 }
 
-/// c0 + c1 x + c2 x^2 + ..., with the coefficients rounded to the precision of x. Two terms are taken
-/// at a time, which halves the chain of dependent operations of Horner's rule.
+/// x with its second and fourth power.
 template <class S>
-LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S, S, double c0) {
+struct Powers {
+  S one, two, four;
+};
+template <class S>
+LIPGD_ALWAYS_INLINE Powers<S> powers(S x) {
+  const S square = x * x;
+  return {x, square, square * square};
+}
+
+/// c0 + c1 x + c2 x^2 + ..., with the coefficients rounded to the precision of x. Horner's rule in x^4:
+/// a quarter of its chain of dependent operations, and of its rounding errors where x is large.
+template <class S>
+LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>&, double c0) {
   return static_cast<S>(c0);
 }
 template <class S>
-LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S x, S, double c0, double c1) {
-  return static_cast<S>(c0) + x * static_cast<S>(c1);
+LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>& x, double c0, double c1) {
+  return static_cast<S>(c0) + x.one * static_cast<S>(c1);
+}
+template <class S>
+LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>& x, double c0, double c1, double c2) {
+  return polynomial(x, c0, c1) + x.two * static_cast<S>(c2);
+}
+template <class S>
+LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>& x, double c0, double c1, double c2, double c3) {
+  return polynomial(x, c0, c1) + x.two * polynomial(x, c2, c3);
 }
 template <class S, class... Rest>
-LIPGD_ALWAYS_INLINE S polynomial_by_pairs(S x, S square, double c0, double c1, Rest... rest) {
-  return (static_cast<S>(c0) + x * static_cast<S>(c1)) +
-         square * polynomial_by_pairs(x, square, rest...);
-}
-template <class S, class... Coefficients>
-LIPGD_ALWAYS_INLINE S polynomial(S x, Coefficients... coefficients) {
-  return polynomial_by_pairs(x, x * x, coefficients...);
+LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>& x, double c0, double c1, double c2, double c3,
+                                 Rest... rest) {
+  return polynomial(x, c0, c1, c2, c3) + x.four * polynomial(x, rest...);
 }
 
 /// e^x = scale (1 + fraction): scale is a power of two, fraction = expm1(r) with |r| <= ln(2)/2.
@@ -120,13 +135,13 @@ struct SplitExp {
 
 /// (expm1(r) - r) / r^2 on |r| <= 0.347.
 LIPGD_ALWAYS_INLINE double expm1_polynomial(double r) {
-  return polynomial(r, 0.5000000000000006, 0.16666666666666588, 0.04166666666657595,
+  return polynomial(powers(r), 0.5000000000000006, 0.16666666666666588, 0.04166666666657595,
                     0.00833333333339009, 0.0013888888931851329, 0.00019841269718107356,
                     2.480150490646934e-05, 2.755740801062241e-06, 2.762619186615107e-07,
                     2.5053754668294286e-08);
 }
 LIPGD_ALWAYS_INLINE float expm1_polynomial(float r) {
-  return polynomial(r, 0.5, 0.166666657, 0.0416663587, 0.00833338965, 0.00139407453, 0.000198456677);
+  return polynomial(powers(r), 0.5, 0.166666657, 0.0416663587, 0.00833338965, 0.00139407453, 0.000198456677);
 }
 
 /// Splits 2^offset e^(x + correction) for a tiny correction; `estimate` is x + correction to working
@@ -138,7 +153,7 @@ LIPGD_ALWAYS_INLINE SplitExp<S> split_exp(S estimate, S x, S correction) {
   constexpr S shift = C::magic + static_cast<S>(C::exponent_bias + offset);
   const S shifted = estimate * static_cast<S>(1.4426950408889634) + shift;  // 1 / ln 2
   const S n = shifted - shift;
-  const S r = ((x - n * C::ln2_high) - n * C::ln2_low) + correction;
+  const S r = (x - n * C::ln2_high) - (n * C::ln2_low - correction);
   const S scale = from_bits<S>(static_cast<Bits>(to_bits(shifted) << C::mantissa_bits));
   return {r + (r * r) * expm1_polynomial(r), scale};
 }
@@ -173,7 +188,7 @@ LIPGD_ALWAYS_INLINE S expm1(S x) {
 /// log(1 + t) for 0 <= t <= 1.
 LIPGD_ALWAYS_INLINE double log1p_unit(double t) {
   const double w = polynomial(
-      t, -0.4999999999999946, 0.33333333333235043, -0.24999999993676703, 0.19999999791327772,
+      powers(t), -0.4999999999999946, 0.33333333333235043, -0.24999999993676703, 0.19999999791327772,
       -0.1666666249860261, 0.14285658898444453, -0.12499479622865323, 0.1110750605660823,
       -0.09981015201723963, 0.09013154674661823, -0.08081214523087367, 0.0703554929101853,
       -0.05750214639664203, 0.042300293623676155, -0.026744138544709136, 0.013838714649776231,
@@ -182,51 +197,54 @@ LIPGD_ALWAYS_INLINE double log1p_unit(double t) {
 }
 LIPGD_ALWAYS_INLINE float log1p_unit(float t) {
   const float w =
-      polynomial(t, -0.499999315, 0.33330512, -0.249585852, 0.196953908, -0.153553724, 0.10680522,
+      polynomial(powers(t), -0.499999315, 0.33330512, -0.249585852, 0.196953908, -0.153553724, 0.10680522,
                  -0.0576641671, 0.0202044621, -0.00331844972);
   return t + (t * t) * w;
 }
 
-/// e^(x^2 / 2) Q(x) = mills_polynomial(y) (y + 1/2) / x, with Q the upper tail of the normal
-/// distribution, y = x / (x + mills_shift) - 1/2 and 0 <= x <= 37.66 (double) or 13.27 (float).
-template <class S>
-constexpr S mills_shift = sizeof(S) == sizeof(float) ? S(3.5) : S(6);
-LIPGD_ALWAYS_INLINE double mills_polynomial(double y) {
-  return polynomial(y, 0.7773517718933621, -1.4020180591817313, 2.275875567259149,
-                    -3.311228686204674, 4.287587933463181, -4.885767426070713, 4.811002603107605,
-                    -3.9661203844647797, 2.567634070594081, -1.0913818897511314,
-                    0.03365924947101488, 0.3714267352448539, -0.26522977868075254,
-                    0.008801038954763037, 0.11140703937297591, -0.05886258942709061,
-                    -0.02848462885812126, 0.039957238806965924, 0.00310807232428277,
-                    -0.019950019021481837, 0.0004143668746627133, 0.0059617148276723065);
+/// For the upper tail Q of the normal distribution: 2 e^(x^2 / 2) Q(x) = g / (x g + g - x h) on
+/// 0 <= x <= 37.66 (double) or 13.27 (float), with g = mills_leading and h = mills_rest. The form is
+/// chosen for its rounding errors: those of g nearly cancel, and x h is below 0.19 of the denominator.
+LIPGD_ALWAYS_INLINE double mills_leading(const Powers<double>& x) {
+  return polynomial(x, 1.0, 1.5474974093240128, 1.1848207132775566, 0.5763208678496282,
+                    0.19434298209062786, 0.04692115356379598, 0.008109594521941606,
+                    0.0009708038677301736, 7.359189529976944e-05, 2.7302633619783878e-06);
 }
-LIPGD_ALWAYS_INLINE float mills_polynomial(float y) {
-  return polynomial(y, 0.744416058, -1.13112354, 1.2616998, -0.928421319, 0.278522015, 0.207718462,
-                    -0.203609228, -0.0632110089, 0.11046315, 0.0592955612);
+LIPGD_ALWAYS_INLINE double mills_rest(const Powers<double>& x) {
+  return polynomial(x, 0.20211543919714084, 0.17615334617413342, 0.052025768097061456,
+                    -0.00805521818288092, -0.012288060741238678, -0.004986075930238113,
+                    -0.0011757048231193395, -0.0001757483268481569, -1.5911604106885573e-05,
+                    -6.916143081955334e-07);
+}
+LIPGD_ALWAYS_INLINE float mills_leading(const Powers<float>& x) {
+  return polynomial(x, 1.0, 0.869855947, 0.361446381, 0.0795621653, 0.00797626941);
+}
+LIPGD_ALWAYS_INLINE float mills_rest(const Powers<float>& x) {
+  return polynomial(x, 0.2021152, 0.0391947173, -0.0218254260, -0.0121855067, -0.00202035465);
 }
 
 /// sin(r) and cos(r) for |r| <= pi/4.
 LIPGD_ALWAYS_INLINE double sin_reduced(double r) {
   const double s = r * r;
-  return r + (r * s) * polynomial(s, -0.1666666666666663, 0.008333333333322007,
+  return r + (r * s) * polynomial(powers(s), -0.1666666666666663, 0.008333333333322007,
                                   -0.00019841269829496555, 2.755731358778078e-06,
                                   -2.5050742308253773e-08, 1.5895903673840433e-10);
 }
 LIPGD_ALWAYS_INLINE float sin_reduced(float r) {
   const float s = r * r;
-  return r + (r * s) * polynomial(s, -0.166666552, 0.00833215564, -0.000195146189);
+  return r + (r * s) * polynomial(powers(s), -0.166666552, 0.00833215564, -0.000195146189);
 }
 LIPGD_ALWAYS_INLINE double cos_reduced(double r) {
   const double s = r * r;
   return (1.0 - 0.5 * s) +
-         (s * s) * polynomial(s, 0.041666666666666616, -0.001388888888887604,
+         (s * s) * polynomial(powers(s), 0.041666666666666616, -0.001388888888887604,
                               2.4801587290498136e-05, -2.755731460803104e-07,
                               2.0875754102056474e-09, -1.1361082633431257e-11);
 }
 LIPGD_ALWAYS_INLINE float cos_reduced(float r) {
   const float s = r * r;
   return (1.0F - 0.5F * s) +
-         (s * s) * polynomial(s, 0.0416666456, -0.00138873619, 2.4437717e-05);
+         (s * s) * polynomial(powers(s), 0.0416666456, -0.00138873619, 2.4437717e-05);
 }
 
 /// z = quadrant pi/2 + remainder with the remainder in [-pi/4, pi/4], correctly to 2^-52 relative for
