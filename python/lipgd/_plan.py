@@ -20,6 +20,7 @@ from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Settings
 from lipgd.schedules import Schedule, ScheduleLike, resolve
+from lipgd.schedules._kinds import Constant
 from lipgd.types import ArrayLike, FloatArray
 
 __all__ = ["Plan", "make_plan"]
@@ -193,6 +194,8 @@ def _rates(
 
 
 def _rate_array(schedule: Schedule, steps: int) -> FloatArray:
+    if isinstance(schedule, Constant):  # one number serves any number of steps
+        return np.broadcast_to(np.float64(schedule.rate), steps)
     rates = schedule.rates(steps)
     rates.flags.writeable = False
     return rates
