@@ -120,8 +120,8 @@ constexpr int tail_offset = std::is_same<S, float>::value ? 32 : 64;
 template <class S>
 constexpr S tail_scale = std::is_same<S, float>::value ? S(0x1p-32) : S(0x1p-64);
 
-/// z s(E(z)) for an odd function E: `x` is |z| limited to where e^-E is flushed to zero, E1 and E2 are
-/// the derivatives of E at x, and `split` is e^-E with the offset of the tail.
+/// z s(E(z)) for an odd function E: `x` is |z| limited to where e^-E is flushed to zero, E1 and E2
+/// are the derivatives of E at x, and `split` is e^-E with the offset of the tail.
 template <class S>
 LIPGD_ALWAYS_INLINE Jet<S> gated(S z, S x, SplitExp<S> split, S E1, S E2) {
   const S raised = split.scale + split.scale * split.fraction;
@@ -145,8 +145,8 @@ struct Silu {
   }
 };
 
-/// Coefficients of E(z) = 2 sqrt(2 / pi) (z + 0.044715 z^3), as exact halves and what they leave, and
-/// the argument from which e^-E is flushed to zero with the offset of the tail.
+/// Coefficients of E(z) = 2 sqrt(2 / pi) (z + 0.044715 z^3), as exact halves and what they leave,
+/// and the argument from which e^-E is flushed to zero with the offset of the tail.
 template <class S>
 struct GeluTanhConstants;
 template <>
@@ -207,8 +207,7 @@ struct Gelu {
     const S bend = x.one * density;
     const S positive_part = z < S(0) ? S(0) : z;
     return {positive_part - (x.one * ratio) * split.scale,
-            z < S(0) ? upper_tail - bend : (S(1) - upper_tail) + bend,
-            density * (S(2) - x.two)};
+            z < S(0) ? upper_tail - bend : (S(1) - upper_tail) + bend, density * (S(2) - x.two)};
   }
 };
 
@@ -218,7 +217,8 @@ struct Softplus {
     const S t = exp(-magnitude(z));
     const S inverse = S(1) / (S(1) + t);
     const S small = t * inverse;
-    return {(z > S(0) ? z : S(0)) + log1p_unit(t), z < S(0) ? small : inverse, small * (S(1) - small)};
+    return {(z > S(0) ? z : S(0)) + log1p_unit(t), z < S(0) ? small : inverse,
+            small * (S(1) - small)};
   }
 };
 
@@ -274,7 +274,8 @@ void apply(const Function& function, Index n, const S* z, S* value, S* slope, S*
   if constexpr (order > 1) std::memcpy(curvature + done, padded[3], bytes);
 }
 
-/// Applies c z + (1 - c) function(z) piece by piece: the values may replace z, which is needed twice.
+/// Applies c z + (1 - c) function(z) piece by piece: the values may replace z, which is needed
+/// twice.
 template <int order, class Function, class S>
 void apply_mixed(const Function& function, double mix, Index n, const S* z, S* value, S* slope,
                  S* curvature) {

@@ -31,7 +31,8 @@ struct Constants<double> {
   static constexpr int exponent_bias = 1023;
   static constexpr double magic = 0x1.8p52;               // x + magic has its unit in the last bit
   static constexpr Bits high_half = 0xFFFFFFFFF8000000u;  // 26 bits: the square is exact
-  static constexpr double ln2_high = 0x1.62e42fefa2p-1;   // 40 bits: products with |n| < 2^13 are exact
+  static constexpr double ln2_high =
+      0x1.62e42fefa2p-1;  // 40 bits: products with |n| < 2^13 are exact
   static constexpr double ln2_low = 0x1.9ef35793c7673p-41;
 };
 
@@ -41,8 +42,8 @@ struct Constants<float> {
   static constexpr int mantissa_bits = 23;
   static constexpr int exponent_bias = 127;
   static constexpr float magic = 0x1.8p23F;
-  static constexpr Bits high_half = 0xFFFFF000u;    // 12 bits
-  static constexpr float ln2_high = 0x1.62e4p-1F;   // 15 bits: products with |n| < 2^9 are exact
+  static constexpr Bits high_half = 0xFFFFF000u;   // 12 bits
+  static constexpr float ln2_high = 0x1.62e4p-1F;  // 15 bits: products with |n| < 2^9 are exact
   static constexpr float ln2_low = 0x1.7f7d1cp-20F;
 };
 
@@ -102,8 +103,9 @@ LIPGD_ALWAYS_INLINE Powers<S> powers(S x) {
   return {x, square, square * square};
 }
 
-/// c0 + c1 x + c2 x^2 + ..., with the coefficients rounded to the precision of x. Horner's rule in x^4:
-/// a quarter of its chain of dependent operations, and of its rounding errors where x is large.
+/// c0 + c1 x + c2 x^2 + ..., with the coefficients rounded to the precision of x. Horner's rule in
+/// x^4: a quarter of its chain of dependent operations, and of its rounding errors where x is
+/// large.
 template <class S>
 LIPGD_ALWAYS_INLINE S polynomial(const Powers<S>&, double c0) {
   return static_cast<S>(c0);
@@ -141,11 +143,13 @@ LIPGD_ALWAYS_INLINE double expm1_polynomial(double r) {
                     2.5053754668294286e-08);
 }
 LIPGD_ALWAYS_INLINE float expm1_polynomial(float r) {
-  return polynomial(powers(r), 0.5, 0.166666657, 0.0416663587, 0.00833338965, 0.00139407453, 0.000198456677);
+  return polynomial(powers(r), 0.5, 0.166666657, 0.0416663587, 0.00833338965, 0.00139407453,
+                    0.000198456677);
 }
 
-/// Splits 2^offset e^(x + correction) for a tiny correction; `estimate` is x + correction to working
-/// precision. The scale is zero where its exponent would be -exponent_bias; it must not be below.
+/// Splits 2^offset e^(x + correction) for a tiny correction; `estimate` is x + correction to
+/// working precision. The scale is zero where its exponent would be -exponent_bias; it must not be
+/// below.
 template <int offset, class S>
 LIPGD_ALWAYS_INLINE SplitExp<S> split_exp(S estimate, S x, S correction) {
   using C = Constants<S>;
@@ -188,23 +192,24 @@ LIPGD_ALWAYS_INLINE S expm1(S x) {
 /// log(1 + t) for 0 <= t <= 1.
 LIPGD_ALWAYS_INLINE double log1p_unit(double t) {
   const double w = polynomial(
-      powers(t), -0.4999999999999946, 0.33333333333235043, -0.24999999993676703, 0.19999999791327772,
-      -0.1666666249860261, 0.14285658898444453, -0.12499479622865323, 0.1110750605660823,
-      -0.09981015201723963, 0.09013154674661823, -0.08081214523087367, 0.0703554929101853,
-      -0.05750214639664203, 0.042300293623676155, -0.026744138544709136, 0.013838714649776231,
-      -0.005543172518876922, 0.0015957632235173728, -0.0002917659349878491, 2.5330404787237722e-05);
+      powers(t), -0.4999999999999946, 0.33333333333235043, -0.24999999993676703,
+      0.19999999791327772, -0.1666666249860261, 0.14285658898444453, -0.12499479622865323,
+      0.1110750605660823, -0.09981015201723963, 0.09013154674661823, -0.08081214523087367,
+      0.0703554929101853, -0.05750214639664203, 0.042300293623676155, -0.026744138544709136,
+      0.013838714649776231, -0.005543172518876922, 0.0015957632235173728, -0.0002917659349878491,
+      2.5330404787237722e-05);
   return t + (t * t) * w;
 }
 LIPGD_ALWAYS_INLINE float log1p_unit(float t) {
-  const float w =
-      polynomial(powers(t), -0.499999315, 0.33330512, -0.249585852, 0.196953908, -0.153553724, 0.10680522,
-                 -0.0576641671, 0.0202044621, -0.00331844972);
+  const float w = polynomial(powers(t), -0.499999315, 0.33330512, -0.249585852, 0.196953908,
+                             -0.153553724, 0.10680522, -0.0576641671, 0.0202044621, -0.00331844972);
   return t + (t * t) * w;
 }
 
 /// For the upper tail Q of the normal distribution: 2 e^(x^2 / 2) Q(x) = g / (x g + g - x h) on
-/// 0 <= x <= 37.66 (double) or 13.27 (float), with g = mills_leading and h = mills_rest. The form is
-/// chosen for its rounding errors: those of g nearly cancel, and x h is below 0.19 of the denominator.
+/// 0 <= x <= 37.66 (double) or 13.27 (float), with g = mills_leading and h = mills_rest. The form
+/// is chosen for its rounding errors: those of g nearly cancel, and x h is below 0.19 of the
+/// denominator.
 LIPGD_ALWAYS_INLINE double mills_leading(const Powers<double>& x) {
   return polynomial(x, 1.0, 1.5474974093240128, 1.1848207132775566, 0.5763208678496282,
                     0.19434298209062786, 0.04692115356379598, 0.008109594521941606,
@@ -236,10 +241,10 @@ LIPGD_ALWAYS_INLINE float sin_reduced(float r) {
 }
 LIPGD_ALWAYS_INLINE double cos_reduced(double r) {
   const double s = r * r;
-  return (1.0 - 0.5 * s) +
-         (s * s) * polynomial(powers(s), 0.041666666666666616, -0.001388888888887604,
-                              2.4801587290498136e-05, -2.755731460803104e-07,
-                              2.0875754102056474e-09, -1.1361082633431257e-11);
+  return (1.0 - 0.5 * s) + (s * s) * polynomial(powers(s), 0.041666666666666616,
+                                                -0.001388888888887604, 2.4801587290498136e-05,
+                                                -2.755731460803104e-07, 2.0875754102056474e-09,
+                                                -1.1361082633431257e-11);
 }
 LIPGD_ALWAYS_INLINE float cos_reduced(float r) {
   const float s = r * r;
@@ -247,8 +252,9 @@ LIPGD_ALWAYS_INLINE float cos_reduced(float r) {
          (s * s) * polynomial(powers(s), 0.0416666456, -0.00138873619, 2.4437717e-05);
 }
 
-/// z = quadrant pi/2 + remainder with the remainder in [-pi/4, pi/4], correctly to 2^-52 relative for
-/// |z| <= 2^20. Parts of pi/2 have 33 bits: their products with a quadrant below 2^20 are exact.
+/// z = quadrant pi/2 + remainder with the remainder in [-pi/4, pi/4], correctly to 2^-52 relative
+/// for |z| <= 2^20. Parts of pi/2 have 33 bits: their products with a quadrant below 2^20 are
+/// exact.
 template <class S>
 struct Quadrant {
   S remainder;

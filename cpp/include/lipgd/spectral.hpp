@@ -171,7 +171,7 @@ class TopRitz {
 class SpectralNorm {
  public:
   /// `a` is column-major rows x cols. Stops when upper <= lower (1 + tolerance), which rounding
-  /// permits down to about 1e-15 min(rows, cols)^2, or after so many products with the Gram matrix.
+  /// permits down to about 2e-16 k^2 + 2e-14 k for a smaller side of k, or after so many products.
   template <class Scalar>
   SpectralBracket operator()(const Scalar* a, Index rows, Index cols,
                              double tolerance = default_spectral_tolerance,
