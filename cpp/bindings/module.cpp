@@ -45,16 +45,8 @@ py::dict build_info() {
 PYBIND11_MODULE(LIPGD_MODULE, module) {
   module.doc() = "Compiled core of lipgd at one instruction set";
   module.attr("build_info") = build_info();
-#ifdef LIPGD_HAS_elementwise
   bind_elementwise(module);
-#endif
-#ifdef LIPGD_HAS_network
   bind_network(module);
-#endif
-#ifdef LIPGD_HAS_spectral
   bind_spectral(module);
-#endif
-#ifdef LIPGD_HAS_training
   bind_training(module);
-#endif
 }
