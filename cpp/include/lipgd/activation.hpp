@@ -82,7 +82,7 @@ struct Elu {
     const SplitExp<S> e = split_exp(at_most(z, S(0)));
     const S power = alpha * (e.scale + e.scale * e.fraction);
     const S value = alpha * (e.scale * e.fraction + (e.scale - S(1)));
-    return {z >= S(0) ? z : value, z > S(0) ? S(1) : power, z > S(0) ? S(0) : power};
+    return {z >= S(0) ? z : value, z > S(0) ? S(1) : power, z >= S(0) ? S(0) : power};
   }
 };
 
@@ -244,10 +244,11 @@ struct Sin {
 template <class S>
 constexpr Index block_size = 64 / static_cast<Index>(sizeof(S));
 
-/// Applies a function to whole blocks. Order is the highest derivative wanted.
+/// Applies a function to whole blocks. Order is the highest derivative wanted. One compiled copy
+/// per function serves all elements: two could round differently.
 template <int order, class Function, class S>
-void apply_to_blocks(const Function& function, Index blocks, const S* z, S* value, S* slope,
-                     S* curvature) {
+LIPGD_NEVER_INLINE void apply_to_blocks(const Function& function, Index blocks, const S* z,
+                                        S* value, S* slope, S* curvature) {
   const Index n = blocks * block_size<S>;
   LIPGD_ELEMENTWISE_LOOP
   for (Index i = 0; i < n; ++i) {
@@ -258,20 +259,31 @@ void apply_to_blocks(const Function& function, Index blocks, const S* z, S* valu
   }
 }
 
-/// Applies a function to an array whose end is padded to a block.
+/// Applies a function to less than a block, padded to one.
+template <int order, class Function, class S>
+void apply_to_few(const Function& function, Index n, const S* z, S* value, S* slope, S* curvature) {
+  const auto bytes = static_cast<std::size_t>(n) * sizeof(S);
+  S padded[4][64 / sizeof(S)] = {};
+  std::memcpy(padded[0], z, bytes);
+  apply_to_blocks<order>(function, 1, padded[0], padded[1], padded[2], padded[3]);
+  std::memcpy(value, padded[1], bytes);
+  if constexpr (order > 0) std::memcpy(slope, padded[2], bytes);
+  if constexpr (order > 1) std::memcpy(curvature, padded[3], bytes);
+}
+
+/// Applies a function to an array. A last block that is not whole overlaps the one before it, from
+/// a copy of its arguments, as these may have been replaced by values.
 template <int order, class Function, class S>
 void apply(const Function& function, Index n, const S* z, S* value, S* slope, S* curvature) {
-  const Index blocks = n / block_size<S>;
-  if (blocks > 0) apply_to_blocks<order>(function, blocks, z, value, slope, curvature);
-  const Index done = blocks * block_size<S>;
-  if (done == n) return;
-  const auto bytes = static_cast<std::size_t>(n - done) * sizeof(S);
-  S padded[4][64 / sizeof(S)] = {};
-  std::memcpy(padded[0], z + done, bytes);
-  apply_to_blocks<order>(function, 1, padded[0], padded[1], padded[2], padded[3]);
-  std::memcpy(value + done, padded[1], bytes);
-  if constexpr (order > 0) std::memcpy(slope + done, padded[2], bytes);
-  if constexpr (order > 1) std::memcpy(curvature + done, padded[3], bytes);
+  constexpr Index width = block_size<S>;
+  if (n < width) return apply_to_few<order>(function, n, z, value, slope, curvature);
+  const Index last = n - width;
+  S kept[64 / sizeof(S)];
+  std::memcpy(kept, z + last, sizeof(kept));
+  apply_to_blocks<order>(function, n / width, z, value, slope, curvature);
+  if (n % width == 0) return;
+  apply_to_blocks<order>(function, 1, kept, value + last, order > 0 ? slope + last : nullptr,
+                         order > 1 ? curvature + last : nullptr);
 }
 
 /// Applies c z + (1 - c) function(z) piece by piece: the values may replace z, which is needed

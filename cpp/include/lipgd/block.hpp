@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "lipgd/arena.hpp"
+#include "lipgd/narrow.hpp"
 #include "lipgd/product.hpp"
 #include "lipgd/samples.hpp"
 
@@ -39,7 +39,8 @@ class Block {
 
   /// Runs the samples first, ..., first + count - 1 through the layers; the outputs are those before
   /// the output scale.
-  void forward(const Scalar* parameters, const Inputs<Scalar>& inputs, Index first, Index count) {
+  void forward(const PreparedParameters<Scalar>& parameters, const Inputs<Scalar>& inputs,
+               Index first, Index count) {
     const Architecture& net = *architecture_;
     count_ = count;
     inputs_ = inputs.block(first, count, staged_);
@@ -47,12 +48,17 @@ class Block {
     const Index last = net.depth() - 1;
     for (Index layer = 0; layer < last; ++layer) {
       Scalar* z = values_[static_cast<std::size_t>(layer)];
-      affine<Scalar>(net.weights(parameters, layer), net.bias(parameters, layer), h, count, z);
+      if (const Scalar* narrow_layer = parameters.narrow_layer(layer))
+        narrow::affine(narrow_layer, narrow_layer + net.inputs(layer) * net.outputs(layer), h,
+                       net.inputs(layer), net.outputs(layer), count, z);
+      else
+        affine<Scalar>(net.weights(parameters.flat(), layer), net.bias(parameters.flat(), layer), h,
+                       count, z);
       apply_activation(layer, z);
       h = z;
     }
-    affine_last<Scalar>(net.weights(parameters, last), net.bias(parameters, last), h, count,
-                        outputs_);
+    affine_last<Scalar>(net.weights(parameters.flat(), last), net.bias(parameters.flat(), last), h,
+                        count, outputs_);
   }
 
   Index count() const { return count_; }

@@ -12,8 +12,13 @@
 // Inlining is not a hint here: a loop with a call left in it is not vectorized.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define LIPGD_ALWAYS_INLINE __forceinline
+#define LIPGD_NEVER_INLINE __declspec(noinline)
+#elif defined(__clang__)
+#define LIPGD_ALWAYS_INLINE inline __attribute__((always_inline))
+#define LIPGD_NEVER_INLINE __attribute__((noinline))
 #else
 #define LIPGD_ALWAYS_INLINE inline __attribute__((always_inline))
+#define LIPGD_NEVER_INLINE __attribute__((noinline, noclone))
 #endif
 
 /// Branch-free scalar functions for float and double, which compilers vectorize in plain loops.

@@ -14,13 +14,14 @@ class HessianSweep {
   HessianSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
                Index n_samples, int workers, Arena& arena)
       : net_(&net), plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
-        sums_(net, trained, plan_, arena) {
+        sums_(net, trained, plan_, arena), parameters_(net, arena) {
     for (int worker = 0; worker < workers; ++worker) scratch_.emplace_back(net, loss, plan_, arena);
   }
 
   /// Fills product (n_parameters); direction is zero where nothing is trained.
   void operator()(Team& team, const Scalar* parameters, const Scalar* direction,
                   const Inputs<Scalar>& inputs, const Targets<Scalar>& targets, Scalar* product) {
+    parameters_.set(parameters);
     team.run(plan_.lanes, [&](Index lane, int worker) {
       const GradientSums<Scalar> sums = sums_.clear(lane);
       const Index end = plan_.lane_begin(lane + 1);
@@ -60,7 +61,7 @@ class HessianSweep {
   void add_block(Scratch& s, const Scalar* parameters, const Scalar* direction,
                  const Inputs<Scalar>& inputs, const Targets<Scalar>& targets, Index first,
                  Index count, const GradientSums<Scalar>& sums) const {
-    s.block.forward(parameters, inputs, first, count);
+    s.block.forward(parameters_, inputs, first, count);
     push_tangents(s, parameters, direction, count);
     const Index n_outputs = net_->n_outputs();
     const double factor = 1.0 / static_cast<double>(plan_.n_samples);
@@ -136,6 +137,7 @@ class HessianSweep {
   const Architecture* net_;
   SweepPlan plan_;
   LaneSums<Scalar> sums_;
+  PreparedParameters<Scalar> parameters_;
   std::vector<Scratch> scratch_;
 };
 

@@ -15,7 +15,7 @@ class InputSweep {
  public:
   InputSweep(const Architecture& net, Index n_samples, bool with_jacobian, int workers,
              Arena& arena)
-      : net_(&net), n_samples_(n_samples),
+      : net_(&net), parameters_(net, arena), n_samples_(n_samples),
         block_size_(detail::block_size(net, static_cast<Index>(sizeof(Scalar)))) {
     const Index jacobian_size = checked_product(net.n_inputs(), net.n_outputs());
     if (with_jacobian) block_size_ = std::min(block_size_, jacobian_elements / jacobian_size);
@@ -31,9 +31,10 @@ class InputSweep {
   /// Writes f(x) of every sample: out (n_samples, n_outputs) in C order.
   void outputs(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs, Scalar* out) {
     const auto scale = static_cast<Scalar>(net_->output_scale());
+    parameters_.set(parameters);
     each_block(team, [&](Index first, Index count, int worker) {
       Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-      block.forward(parameters, inputs, first, count);
+      block.forward(parameters_, inputs, first, count);
       const Index n_outputs = net_->n_outputs();
       for (Index j = 0; j < n_outputs; ++j)
         for (Index n = 0; n < count; ++n)
@@ -46,9 +47,10 @@ class InputSweep {
   template <class Use>
   void jacobians(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
                  const Use& use) {
+    parameters_.set(parameters);
     each_block(team, [&](Index first, Index count, int worker) {
       Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-      block.forward(parameters, inputs, first, count);
+      block.forward(parameters_, inputs, first, count);
       Scalar* jacobians = jacobians_[static_cast<std::size_t>(worker)];
       for (Index j = 0; j < net_->n_outputs(); ++j)
         pull_back_output(block, parameters, j, signals_[static_cast<std::size_t>(worker)],
@@ -117,6 +119,7 @@ class InputSweep {
   }
 
   const Architecture* net_;
+  PreparedParameters<Scalar> parameters_;
   Index n_samples_;
   Index block_size_;
   std::vector<Block<Scalar>> blocks_;

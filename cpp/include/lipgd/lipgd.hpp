@@ -10,6 +10,7 @@
 #include "lipgd/hessian.hpp"
 #include "lipgd/jacobian.hpp"
 #include "lipgd/loss.hpp"
+#include "lipgd/narrow.hpp"
 #include "lipgd/network.hpp"
 #include "lipgd/parallel.hpp"
 #include "lipgd/product.hpp"

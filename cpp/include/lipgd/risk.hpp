@@ -20,7 +20,9 @@ class RiskSweep {
   RiskSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
             Index n_samples, int workers, Arena& arena)
       : net_(&net), plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
-        sums_(net, trained, plan_, arena) {
+        sums_(net, trained, plan_, arena), parameters_(net, arena) {
+    if (net.depth() == 2 && net.n_outputs() == 1 && narrow::applies(net, 0))
+      unwanted_ = arena.take<Scalar>(checked_product(workers, net.outputs(0) * net.inputs(0)));
     for (int worker = 0; worker < workers; ++worker) {
       blocks_.emplace_back(net, plan_.block, trained.empty() ? Keep::values : Keep::slopes, arena);
       losses_.emplace_back(loss, net.n_outputs(), plan_.block, arena);
@@ -33,10 +35,11 @@ class RiskSweep {
   /// The risk; fills gradient (n_parameters). Not meaningful once the team is cancelled.
   double gradient(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
                   const Targets<Scalar>& targets, Scalar* gradient) {
+    parameters_.set(parameters);
     team.run(plan_.lanes, [&](Index lane, int worker) {
       const GradientSums<Scalar> sums = sums_.clear(lane);
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
-        return add_block(worker, parameters, inputs, targets, first, count, sums);
+        return add_block(worker, inputs, targets, first, count, sums);
       });
     });
     sums_.add(team, gradient);
@@ -46,10 +49,11 @@ class RiskSweep {
   /// The risk alone.
   double risk(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
               const Targets<Scalar>& targets) {
+    parameters_.set(parameters);
     team.run(plan_.lanes, [&](Index lane, int worker) {
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
         Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-        block.forward(parameters, inputs, first, count);
+        block.forward(parameters_, inputs, first, count);
         return losses_[static_cast<std::size_t>(worker)].value(block.outputs(), targets, first,
                                                                count, net_->output_scale());
       });
@@ -68,26 +72,27 @@ class RiskSweep {
     return total;
   }
 
-  double add_block(int worker, const Scalar* parameters, const Inputs<Scalar>& inputs,
-                   const Targets<Scalar>& targets, Index first, Index count,
-                   const GradientSums<Scalar>& sums) {
+  double add_block(int worker, const Inputs<Scalar>& inputs, const Targets<Scalar>& targets,
+                   Index first, Index count, const GradientSums<Scalar>& sums) {
     Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-    block.forward(parameters, inputs, first, count);
+    block.forward(parameters_, inputs, first, count);
     const double factor = 1.0 / static_cast<double>(plan_.n_samples);
     const double value = losses_[static_cast<std::size_t>(worker)].derivative(
         block.outputs(), targets, first, count, net_->output_scale(), factor);
-    backward(block, parameters, sums);
+    if (unwanted_ != nullptr)
+      backward_narrow(block, worker, sums);
+    else
+      backward(block, sums);
     return value;
   }
 
   /// Adds the gradient of one block, whose outputs hold the derivative of the loss.
-  void backward(Block<Scalar>& block, const Scalar* parameters,
-                const GradientSums<Scalar>& sums) const {
+  void backward(Block<Scalar>& block, const GradientSums<Scalar>& sums) const {
     const Index last = net_->depth() - 1, count = block.count();
     add_gradient_last(block.features(last), block.outputs(), net_->inputs(last),
                       net_->outputs(last), count, sums.weights(last), sums.bias(last));
     for (Index layer = last; layer > sums_.lowest_trained(); --layer) {
-      const auto weights = net_->weights(parameters, layer);
+      const auto weights = net_->weights(parameters_.flat(), layer);
       Scalar* slopes = block.slopes(layer - 1);
       if (layer == last)
         pull_back_last<Scalar>(weights, block.outputs(), slopes, count, block.product(), slopes);
@@ -99,6 +104,18 @@ class RiskSweep {
     }
   }
 
+  /// The same for one narrow hidden layer and one output.
+  void backward_narrow(Block<Scalar>& block, int worker, const GradientSums<Scalar>& sums) const {
+    const Index inputs = net_->inputs(0), width = net_->outputs(0), count = block.count();
+    Scalar* unwanted = unwanted_ + worker * width * inputs;
+    const auto or_unwanted = [&](Scalar* sum) { return sum == nullptr ? unwanted : sum; };
+    narrow::backward<Scalar>(
+        net_->weights(parameters_.flat(), 1).data(), block.outputs(), block.features(1),
+        block.slopes(0), block.features(0), inputs, width, count,
+        {or_unwanted(sums.weights(0)), or_unwanted(sums.bias(0)), or_unwanted(sums.weights(1))});
+    if (Scalar* bias = sums.bias(1)) bias[0] += static_cast<Scalar>(sum(block.outputs(), count));
+  }
+
   double total_risk() const {
     double total = 0.0;
     for (Index lane = 0; lane < plan_.lanes; ++lane) total += lane_risks_[lane];
@@ -108,6 +125,8 @@ class RiskSweep {
   const Architecture* net_;
   SweepPlan plan_;
   LaneSums<Scalar> sums_;
+  PreparedParameters<Scalar> parameters_;
+  Scalar* unwanted_ = nullptr;  ///< takes the sums of what is not trained
   std::vector<Block<Scalar>> blocks_;
   std::vector<BlockLoss<Scalar>> losses_;
   double* lane_risks_;

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "lipgd/arena.hpp"
-#include "lipgd/network.hpp"
+#include "lipgd/narrow.hpp"
 #include "lipgd/parallel.hpp"
 
 namespace lipgd {
@@ -130,8 +129,9 @@ class LaneSums {
 
   /// Whether the sums of a layer are kept as (outputs, inputs): few inputs make a poor product.
   bool transposed(Index layer) const {
-    return layer + 1 < net_->depth() && net_->inputs(layer) <= 32 &&
-           net_->inputs(layer) < net_->outputs(layer);
+    return layer + 1 < net_->depth() &&
+           (narrow::applies(*net_, layer) ||
+            (net_->inputs(layer) <= 32 && net_->inputs(layer) < net_->outputs(layer)));
   }
 
   /// Adds the lanes in their order, a slice of outputs of one group a task.
@@ -185,14 +185,14 @@ class LaneSums {
 
   void add_transposed(Index offset, Index inputs, Index outputs, Index begin, Index end,
                       Scalar* to) const {
-    for (Index lane = 0; lane < lanes_; ++lane) {
-      const Scalar* from = memory_ + lane * net_->n_parameters() + offset;
-      for (Index i = begin; i < end; ++i)
-        for (Index j = 0; j < inputs; ++j) {
-          const Scalar term = from[j * outputs + i];
-          Scalar& sum = to[i * inputs + j];
-          sum = lane == 0 ? term : sum + term;
-        }
+    for (Index j = 0; j < inputs; ++j) {
+      Scalar* sum = memory_ + offset + j * outputs;
+      for (Index lane = 1; lane < lanes_; ++lane) {
+        const Scalar* from = sum + lane * net_->n_parameters();
+        LIPGD_ELEMENTWISE_LOOP
+        for (Index i = begin; i < end; ++i) sum[i] += from[i];
+      }
+      for (Index i = begin; i < end; ++i) to[i * inputs + j] = sum[i];
     }
   }
 
