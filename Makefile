@@ -21,7 +21,7 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
-	$(BIN)/python -m mypy.stubtest lipgd._core --ignore-disjoint-bases
+	$(BIN)/python -m mypy.stubtest lipgd._core
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.[ch]pp')
 
 format: $(VENV)/.lint

@@ -1,8 +1,17 @@
 from types import ModuleType
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+_Floats: TypeAlias = npt.NDArray[np.floating[Any]]  # float32 or float64, C order
+_Doubles: TypeAlias = npt.NDArray[np.float64]
+_Positions: TypeAlias = npt.NDArray[np.int64]
+# sizes, which layers have a bias, activation (kind, parameter, mix), output_scale
+_Net: TypeAlias = tuple[list[int], list[bool], int, float, float, float]
+# values, labels, sample weights
+_Targets: TypeAlias = tuple[_Floats | None, _Positions | None, _Floats | None]
+_Loss: TypeAlias = tuple[int, float]  # kind, parameter
 
 class _BuildInfo(TypedDict):
     version: str
@@ -22,11 +31,57 @@ default_spectral_tolerance: Final[float]
 def built() -> tuple[str, ...]: ...
 def available() -> tuple[str, ...]: ...
 def load(level: str) -> ModuleType: ...
-def spectral_norm(
-    a: npt.NDArray[np.floating[Any]], tolerance: float, max_iterations: int
-) -> tuple[float, float, int, bool]: ...
 def activate(
-    kind: int, parameter: float, mix: float, z: npt.NDArray[np.floating[Any]]
-) -> tuple[
-    npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]
-]: ...
+    kind: int, parameter: float, mix: float, z: _Floats
+) -> tuple[_Floats, _Floats, _Floats]: ...
+def spectral_norm(
+    a: _Floats, tolerance: float, max_iterations: int
+) -> tuple[float, float, int, bool]: ...
+def find_nonfinite(x: _Floats) -> tuple[int, int] | None: ...
+def forward(net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool) -> _Floats: ...
+def jacobian(net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool) -> _Floats: ...
+def jacobian_norms(
+    net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool
+) -> _Doubles: ...
+def risk(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    threads: int,
+    shared: bool,
+) -> float: ...
+def risk_and_gradient(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    threads: int,
+    shared: bool,
+) -> tuple[float, _Floats]: ...
+def hessian_vector_product(
+    net: _Net,
+    parameters: _Floats,
+    direction: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    threads: int,
+    shared: bool,
+) -> _Floats: ...
+def descend(
+    parameters: _Floats,
+    problem: dict[str, Any],
+    state: dict[str, Any],
+    history: _Doubles,
+    end: int,
+    rates: _Doubles,
+    batch_rows: _Positions | None,
+    batch_offsets: _Positions | None,
+    seconds: float,
+) -> int: ...
+def write_last_row(
+    parameters: _Floats, problem: dict[str, Any], state: dict[str, Any], history: _Doubles
+) -> bool: ...
