@@ -198,15 +198,18 @@ struct Gelu {
     const S high = S(-0.5) * (half * half);
     const S low = (S(-0.5) * (x.one - half)) * (x.one + half);
     const SplitExp<S> split = split_exp<-1>(S(-0.5) * x.two, high, low);
+    // |z| Q has a division of its own: |z| times the rounded Q would not be within 4 ulp.
     const S leading = mills_leading(x);
-    const S ratio = (leading + leading * split.fraction) /
-                    (x.one * leading + (leading - x.one * mills_rest(x)));
+    const S along = x.one * leading;
+    const S below = leading + (along - x.one * mills_rest(x));
+    const S product = (along + along * split.fraction) / below;
+    const S ratio = (leading + leading * split.fraction) / below;
     const S upper_tail = ratio * split.scale;
     const S half_exp = split.scale + split.scale * split.fraction;
     const S density = S(0.7978845608028654) * half_exp;  // sqrt(2 / pi)
     const S bend = x.one * density;
     const S positive_part = z < S(0) ? S(0) : z;
-    return {positive_part - (x.one * ratio) * split.scale,
+    return {positive_part - product * split.scale,
             z < S(0) ? upper_tail - bend : (S(1) - upper_tail) + bend, density * (S(2) - x.two)};
   }
 };

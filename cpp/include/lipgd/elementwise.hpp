@@ -148,8 +148,8 @@ LIPGD_ALWAYS_INLINE double expm1_polynomial(double r) {
                     2.5053754668294286e-08);
 }
 LIPGD_ALWAYS_INLINE float expm1_polynomial(float r) {
-  return polynomial(powers(r), 0.5, 0.166666657, 0.0416663587, 0.00833338965, 0.00139407453,
-                    0.000198456677);
+  return polynomial(powers(r), 0.500000004, 0.166666664, 0.0416663595, 0.00833338956, 0.00139407456,
+                    0.000198459387);
 }
 
 /// Splits 2^offset e^(x + correction) for a tiny correction; `estimate` is x + correction to
@@ -197,17 +197,17 @@ LIPGD_ALWAYS_INLINE S expm1(S x) {
 /// log(1 + t) for 0 <= t <= 1.
 LIPGD_ALWAYS_INLINE double log1p_unit(double t) {
   const double w = polynomial(
-      powers(t), -0.4999999999999946, 0.33333333333235043, -0.24999999993676703,
-      0.19999999791327772, -0.1666666249860261, 0.14285658898444453, -0.12499479622865323,
-      0.1110750605660823, -0.09981015201723963, 0.09013154674661823, -0.08081214523087367,
-      0.0703554929101853, -0.05750214639664203, 0.042300293623676155, -0.026744138544709136,
-      0.013838714649776231, -0.005543172518876922, 0.0015957632235173728, -0.0002917659349878491,
-      2.5330404787237722e-05);
+      powers(t), -0.4999999999999946, 0.3333333333323505, -0.24999999993677025, 0.19999999791337109,
+      -0.16666662498764298, 0.14285658900280915, -0.12499479637382437, 0.11107506139733353,
+      -0.09981015556173636, 0.09013155821800757, -0.08081217376122322, 0.07035554781171914,
+      -0.05750222826497229, 0.04230038784534678, -0.026744221348654323, 0.013838769134427923,
+      -0.005543198476687892, 0.0015957716713883476, -0.00029176761352548683,
+      2.5330558223057652e-05);
   return t + (t * t) * w;
 }
 LIPGD_ALWAYS_INLINE float log1p_unit(float t) {
-  const float w = polynomial(powers(t), -0.499999315, 0.33330512, -0.249585852, 0.196953908,
-                             -0.153553724, 0.10680522, -0.0576641671, 0.0202044621, -0.00331844972);
+  const float w = polynomial(powers(t), -0.499999328, 0.333305112, -0.249585866, 0.196953983,
+                             -0.153553945, 0.10680558, -0.0576645037, 0.020204628, -0.00331848346);
   return t + (t * t) * w;
 }
 
@@ -216,33 +216,33 @@ LIPGD_ALWAYS_INLINE float log1p_unit(float t) {
 /// is chosen for its rounding errors: those of g nearly cancel, and x h is below 0.19 of the
 /// denominator.
 LIPGD_ALWAYS_INLINE double mills_leading(const Powers<double>& x) {
-  return polynomial(x, 1.0, 1.5474974093240128, 1.1848207132775566, 0.5763208678496282,
-                    0.19434298209062786, 0.04692115356379598, 0.008109594521941606,
-                    0.0009708038677301736, 7.359189529976944e-05, 2.7302633619783878e-06);
+  return polynomial(x, 1.0, 1.5475511495018186, 1.1848984639787845, 0.5763763316098545,
+                    0.19436784350900688, 0.046928738363218134, 0.00811120297566316,
+                    0.0009710360493800908, 7.36129370086407e-05, 2.731197743207059e-06);
 }
 LIPGD_ALWAYS_INLINE double mills_rest(const Powers<double>& x) {
-  return polynomial(x, 0.20211543919714084, 0.17615334617413342, 0.052025768097061456,
-                    -0.00805521818288092, -0.012288060741238678, -0.004986075930238113,
-                    -0.0011757048231193395, -0.0001757483268481569, -1.5911604106885573e-05,
-                    -6.916143081955334e-07);
+  return polynomial(x, 0.20211543919714084, 0.17616420789377268, 0.05203414074333524,
+                    -0.00805334201926324, -0.012288736865367062, -0.004986677466920744,
+                    -0.0011759064574366417, -0.00017578727110621417, -1.5915999887995266e-05,
+                    -6.918510001703522e-07);
 }
 LIPGD_ALWAYS_INLINE float mills_leading(const Powers<float>& x) {
-  return polynomial(x, 1.0, 0.869855947, 0.361446381, 0.0795621653, 0.00797626941);
+  return polynomial(x, 1, 0.869994669, 0.361548361, 0.0795963374, 0.00798128932);
 }
 LIPGD_ALWAYS_INLINE float mills_rest(const Powers<float>& x) {
-  return polynomial(x, 0.2021152, 0.0391947173, -0.0218254260, -0.0121855067, -0.00202035465);
+  return polynomial(x, 0.202115199, 0.0392227677, -0.0218238153, -0.0121891164, -0.00202162694);
 }
 
 /// sin(r) and cos(r) for |r| <= pi/4.
 LIPGD_ALWAYS_INLINE double sin_reduced(double r) {
   const double s = r * r;
-  return r + (r * s) * polynomial(powers(s), -0.1666666666666663, 0.008333333333322007,
-                                  -0.00019841269829496555, 2.755731358778078e-06,
-                                  -2.5050742308253773e-08, 1.5895903673840433e-10);
+  return r + (r * s) * polynomial(powers(s), -0.1666666666666663, 0.008333333333322004,
+                                  -0.00019841269829493918, 2.755731358700871e-06,
+                                  -2.5050742209765427e-08, 1.5895899095681053e-10);
 }
 LIPGD_ALWAYS_INLINE float sin_reduced(float r) {
   const float s = r * r;
-  return r + (r * s) * polynomial(powers(s), -0.166666552, 0.00833215564, -0.000195146189);
+  return r + (r * s) * polynomial(powers(s), -0.166666545, 0.00833215593, -0.000195146188);
 }
 LIPGD_ALWAYS_INLINE double cos_reduced(double r) {
   const double s = r * r;
@@ -254,7 +254,7 @@ LIPGD_ALWAYS_INLINE double cos_reduced(double r) {
 LIPGD_ALWAYS_INLINE float cos_reduced(float r) {
   const float s = r * r;
   return (1.0F - 0.5F * s) +
-         (s * s) * polynomial(powers(s), 0.0416666456, -0.00138873619, 2.4437717e-05);
+         (s * s) * polynomial(powers(s), 0.0416666467, -0.00138873613, 2.44377176e-05);
 }
 
 /// z = quadrant pi/2 + remainder with the remainder in [-pi/4, pi/4], correctly to 2^-52 relative
