@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "flag", "integer", "number"]
+__all__ = ["choice", "flag", "integer", "number", "path_of"]
 
 
 def number(
@@ -25,13 +26,15 @@ def number(
     at_most: float | None = None,
 ) -> float:
     """Return ``value`` as a finite float within the limits, or raise."""
-    wanted = _wanted("a finite number", above, at_least, below, at_most)
+    limits = (above, at_least, below, at_most)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)):
-        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+        raise TypeError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
     if isinstance(value, np.ndarray) and value.shape != ():
+        wanted = _wanted("a finite number", *limits)
         raise TypeError(f"{name} is an array of shape {value.shape}, expected {wanted}")
     result = float(value)
-    _within(name, result, wanted, above, at_least, below, at_most)
+    if not _within(result, *limits):
+        raise ValueError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
     return result
 
 
@@ -39,12 +42,12 @@ def integer(
     name: str, value: Any, *, at_least: int | None = None, at_most: int | None = None
 ) -> int:
     """Return ``value`` as an int within the limits, or raise."""
-    wanted = _wanted("an integer", None, at_least, None, at_most)
+    limits = (None, at_least, None, at_most)
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} is {value!r}, expected {wanted}")
+        raise TypeError(f"{name} is {value!r}, expected {_wanted('an integer', *limits)}")
     result = int(value)
     if (at_least is not None and result < at_least) or (at_most is not None and result > at_most):
-        raise ValueError(f"{name} is {value!r}, expected {wanted}")
+        raise ValueError(f"{name} is {value!r}, expected {_wanted('an integer', *limits)}")
     return result
 
 
@@ -63,6 +66,16 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if value not in options:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(options)}")
     return value
+
+
+def path_of(name: str, value: Any) -> str:
+    """Return ``value`` as the name of a file, or raise."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} is {value!r}, expected a path")
+    path = os.fspath(value)
+    if not isinstance(path, str):
+        raise TypeError(f"{name} is {value!r}, expected a path that is text")
+    return path
 
 
 def _wanted(
@@ -86,20 +99,16 @@ def _wanted(
 
 
 def _within(
-    name: str,
     value: float,
-    wanted: str,
     above: float | None,
     at_least: float | None,
     below: float | None,
     at_most: float | None,
-) -> None:
-    good = (
+) -> bool:
+    return (
         math.isfinite(value)
         and (above is None or value > above)
         and (at_least is None or value >= at_least)
         and (below is None or value < below)
         and (at_most is None or value <= at_most)
     )
-    if not good:
-        raise ValueError(f"{name} is {value!r}, expected {wanted}")

@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from lipgd._check import path_of
 from lipgd._files import read_npz, write_npz
 from lipgd._plan import Plan
 
-__all__ = ["read_checkpoint", "write_checkpoint"]
+__all__ = ["check_target", "read_checkpoint", "write_checkpoint"]
+
+Array = npt.NDArray[Any]
 
 _KIND, _VERSION = "lipgd checkpoint", 1
 #: Rows at either end of the data that tell one data set from another.
 _SAMPLE = 64
+#: Rates that are expanded at once; one number may stand for many steps.
+_SLICE = 2**16
 #: Arrays of the state that go into the file under their own names, if there are any.
 _ARRAYS = ("parameters", "previous", "initial", "velocity", "path_length", "progress")
 
@@ -25,7 +32,7 @@ def write_checkpoint(
     path: str | os.PathLike[str],
     plan: Plan,
     state: dict[str, Any],
-    rows: np.ndarray[Any, Any],
+    rows: Array,
     seconds: float,
 ) -> None:
     """Write the state, whole or not at all."""
@@ -38,11 +45,22 @@ def write_checkpoint(
     write_npz(path, arrays, _KIND, _VERSION)
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise unless a checkpoint can be written to this path."""
+    folder = os.path.dirname(os.path.realpath(path_of("checkpoint", path)))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"checkpoint is {str(path)!r}, but its folder does not exist")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"checkpoint is {str(path)!r}, a folder, expected a file")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"checkpoint is {str(path)!r}, but its folder cannot be written to")
+
+
 def read_checkpoint(
     path: str | os.PathLike[str],
     plan: Plan,
     state: dict[str, Any],
-    rows: np.ndarray[Any, Any],
+    rows: Array,
 ) -> float:
     """Fill the state from a file and return the seconds spent before.
 
@@ -51,53 +69,102 @@ def read_checkpoint(
     ValueError
         If the file is damaged or belongs to a training with other arguments.
     """
-    arrays = read_npz(path, _KIND, _VERSION)
-    name = os.fspath(path)
-    try:
-        settings = json.loads(str(arrays["settings"][()]))
-        saved = {key: arrays[key] for key in (*_ARRAYS, "rows") if key in arrays}
-        directions = [arrays[f"direction{layer + 1}"] for layer in range(len(state["directions"]))]
-        seconds = float(arrays["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"resume is {name!r}, but that file is incomplete: {error}") from error
-    step, count = (int(value) for value in saved["progress"])
-    _compare_settings(name, settings, _fingerprint(plan, step))
-    if not np.array_equal(saved["initial"], plan.net._flat):
-        raise ValueError(f"resume is {name!r}, which began with another network")
-    for key in _ARRAYS:
-        if state[key] is not None and key != "initial":
-            if key not in saved or saved[key].shape != state[key].shape:
-                raise ValueError(f"resume is {name!r}, but that file has a wrong {key}")
-            state[key][...] = saved[key]
+    name = path_of("resume", path)
+    arrays = read_npz(name, _KIND, _VERSION)
+    step, count = _progress(name, arrays)
     if step > plan.settings.steps:
         raise ValueError(
             f"resume is {name!r}, which has {step} steps, but steps is {plan.settings.steps}"
         )
-    rows[:, :count] = saved["rows"]
-    state["directions"] = directions
-    return seconds
+    _compare_settings(name, _settings(name, arrays), _fingerprint(plan, step))
+    initial = plan.net._flat
+    if not np.array_equal(_entry(name, arrays, "initial", initial.shape, initial.dtype), initial):
+        raise ValueError(f"resume is {name!r}, which began with another network")
+    if not 0 <= count <= min(plan.n_rows, step // plan.settings.record_every + 1):
+        raise ValueError(f"resume is {name!r}, but that file has {count} rows at step {step}")
+    for key in _ARRAYS:
+        if state[key] is not None and key != "initial":
+            state[key][...] = _entry(name, arrays, key, state[key].shape, state[key].dtype)
+    if not np.isfinite(state["parameters"]).all():
+        raise ValueError(f"resume is {name!r}, but that file has parameters that are not finite")
+    rows[:, :count] = _entry(name, arrays, "rows", (len(rows), count), rows.dtype)
+    state["directions"] = [_direction(name, arrays, layer) for layer in range(plan.net.depth)]
+    return float(_entry(name, arrays, "seconds", (), np.float64))
 
 
 def _fingerprint(plan: Plan, step: int) -> dict[str, Any]:
     """Return everything that the bits of the first steps depend on, but for the build."""
-    facts = {key: value for key, value in plan.meta.items() if key not in ("steps", "lipgd", "level")}
-    values, labels, weights = plan.problem["targets"]
-    x = plan.problem["inputs"]
-    ends = [array[part] for array in (x, values, labels, weights) if array is not None
-            for part in (slice(0, _SAMPLE), slice(-_SAMPLE, None))]
+    free = ("steps", "lipgd", "level")
+    facts = {key: value for key, value in plan.meta.items() if key not in free}
+    problem = plan.problem
+    validation_x, validation_targets = problem["validation"] or (None, ())
+    arrays = {
+        "data": (problem["inputs"], *problem["targets"]),
+        "validation": (validation_x, *validation_targets),
+        "points": (problem["points"],),
+    }
     return {
         **facts,
         "output_scale": plan.net.output_scale,
-        "data": _digest(ends),
-        "rates": _digest([plan.rates[:, :step]]),
+        **{name: _digest(_ends(parts)) for name, parts in arrays.items()},
+        "rates": _digest(
+            rates[begin : min(begin + _SLICE, step)]
+            for rates in plan.rates
+            for begin in range(0, step, _SLICE)
+        ),
     }
 
 
-def _digest(arrays: list[np.ndarray[Any, Any]]) -> str:
+def _ends(arrays: Iterable[Array | None]) -> Iterator[Array]:
+    for array in arrays:
+        if array is not None:
+            yield array[:_SAMPLE]
+            yield array[-_SAMPLE:]
+
+
+def _digest(arrays: Iterable[Array]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _progress(name: str, arrays: dict[str, Array]) -> tuple[int, int]:
+    step, count = (int(value) for value in _entry(name, arrays, "progress", (2,), np.int64))
+    if step < 0:
+        raise ValueError(f"resume is {name!r}, but that file has the step {step}")
+    return step, count
+
+
+def _settings(name: str, arrays: dict[str, Array]) -> dict[str, Any]:
+    try:
+        settings = json.loads(str(_entry(name, arrays, "settings", (), np.str_)))
+    except json.JSONDecodeError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ValueError(f"resume is {name!r}, but that file has no proper settings")
+    return settings
+
+
+def _direction(name: str, arrays: dict[str, Array], layer: int) -> Array:
+    """Return where the spectral norm of a layer goes on, which the core looks at closely."""
+    key = f"direction{layer + 1}"
+    length = arrays[key].size if key in arrays else 0
+    return _entry(name, arrays, key, (length,), np.float64)
+
+
+def _entry(
+    name: str,
+    arrays: dict[str, Array],
+    key: str,
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike,
+) -> Array:
+    """Return an array of the file if it is what it should be."""
+    array = arrays.get(key)
+    if array is None or array.shape != shape or not np.issubdtype(array.dtype, dtype):
+        raise ValueError(f"resume is {name!r}, but that file has no proper array {key!r}")
+    return array
 
 
 def _compare_settings(name: str, saved: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from lipgd._arguments import real_array
 from lipgd.types import ArrayLike, FloatArray
 
 __all__ = ["Layout", "Parameters"]
@@ -24,7 +25,8 @@ class Layout:
     @cached_property
     def groups(self) -> tuple[tuple[str, int, int, tuple[int, ...]], ...]:
         """Name, begin, end and shape of every group of parameters."""
-        groups, begin = [], 0
+        groups: list[tuple[str, int, int, tuple[int, ...]]] = []
+        begin = 0
         for layer, biased in enumerate(self.has_bias):
             rows, columns = self.sizes[layer + 1], self.sizes[layer]
             groups.append((f"W{layer + 1}", begin, begin + rows * columns, (rows, columns)))
@@ -56,7 +58,7 @@ class Parameters:
     _biases: tuple[FloatArray | None, ...]
 
     def __init__(
-        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
+        self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None = None
     ) -> None:
         matrices = _matrices(weights)
         vectors = _vectors(biases, matrices)
@@ -171,9 +173,7 @@ def _vectors(
 
 
 def _real(name: str, value: ArrayLike) -> FloatArray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers")
+    array = real_array(name, value)
     if array.dtype in (np.float32, np.float64):
         return array
     return array.astype(np.float64)

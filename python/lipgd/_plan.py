@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lipgd import _core, losses
 from lipgd._arguments import finite_inputs_of, targets_of, weights_of
@@ -21,9 +20,12 @@ from lipgd.network import Network
 from lipgd.run import Settings
 from lipgd.schedules import Schedule, ScheduleLike, resolve
 from lipgd.schedules._kinds import Constant
-from lipgd.types import ArrayLike, FloatArray
+from lipgd.types import ArrayLike, DoubleArray, FloatArray
 
 __all__ = ["Plan", "make_plan"]
+
+#: Schedules know the step as a float64 too.
+_MOST_STEPS = 2**53
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Plan:
     net: Network
     settings: Settings
     batches: Batches | None
-    rates: FloatArray  #: (groups, steps)
+    rates: DoubleArray  #: (groups, steps)
     problem: dict[str, Any]  #: the arguments of the core
 
     @property
@@ -105,9 +107,11 @@ def make_plan(
         raise ValueError("record has validation_risk, but validation is missing")
     if checkpoint_every is not None:
         integer("checkpoint_every", checkpoint_every, at_least=1)
-    rates, by_name = _rates(rate, integer("steps", steps, at_least=0), layout, trained)
+    rates, by_name = _rates(
+        rate, integer("steps", steps, at_least=0, at_most=_MOST_STEPS), layout, trained
+    )
     threads, shared = thread_choice(n_threads)
-    x = finite_inputs_of("X", X, net.n_inputs)
+    x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
     settings = Settings(
         loss=kind,
         steps=int(steps),
@@ -130,9 +134,11 @@ def make_plan(
         "net": net._call,
         "loss": kind._code,
         "inputs": x,
-        "targets": _targets("y", y, kind, x, net, sample_weight),
+        "targets": _targets(y, kind, x, net, sample_weight),
         "validation": _validation(validation, kind, net) if validation is not None else None,
-        "points": x if points is None else finite_inputs_of("points", points, net.n_inputs),
+        "points": x
+        if points is None
+        else finite_inputs_of("points", points, net.n_inputs, net.dtype),
         "trained": [name in trained for name in layout.names],
         "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
         "momentum": settings.momentum,
@@ -158,13 +164,15 @@ def _check_network(net: Network) -> None:
 def _names(argument: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(names, str):
         names = (names,)
-    result = tuple(dict.fromkeys(names))
-    for name in result:
+    if not isinstance(names, Iterable):
+        raise TypeError(f"{argument} is {names!r}, expected names such as ({known[0]!r},)")
+    listed = list(names)
+    for name in listed:
         if not isinstance(name, str):
-            raise TypeError(f"{argument} has {name!r}, expected names")
+            raise TypeError(f"{argument} has {name!r}, expected names such as {known[0]!r}")
         if name not in known:
             raise ValueError(f"{argument} has {name!r}, expected some of {', '.join(known)}")
-    return result
+    return tuple(dict.fromkeys(listed))
 
 
 def _rates(
@@ -172,7 +180,7 @@ def _rates(
     steps: int,
     layout: Layout,
     trained: list[str],
-) -> tuple[FloatArray, dict[str, FloatArray]]:
+) -> tuple[DoubleArray, dict[str, DoubleArray]]:
     """Return the rates of all groups, and those of the trained ones by name."""
     if not isinstance(rate, Mapping):
         one = _rate_array(resolve(rate), steps)
@@ -186,14 +194,12 @@ def _rates(
     missing = [name for name in trained if name not in rate]
     if missing:
         raise ValueError(f"rate has no entry for {missing[0]!r}, expected {', '.join(trained)}")
-    by_name = {
-        name: _rate_array(resolve(rate[name], f"rate[{name!r}]"), steps) for name in trained
-    }
-    none = np.broadcast_to(0.0, steps)
+    by_name = {name: _rate_array(resolve(rate[name], f"rate[{name!r}]"), steps) for name in trained}
+    none = np.broadcast_to(np.float64(0.0), steps)
     return np.stack([by_name.get(name, none) for name in layout.names]), by_name
 
 
-def _rate_array(schedule: Schedule, steps: int) -> FloatArray:
+def _rate_array(schedule: Schedule, steps: int) -> DoubleArray:
     if isinstance(schedule, Constant):  # one number serves any number of steps
         return np.broadcast_to(np.float64(schedule.rate), steps)
     rates = schedule.rates(steps)
@@ -229,21 +235,22 @@ def _batch_size(batch_size: int | None, n_samples: int) -> int | None:
 
 
 def _targets(
-    name: str,
     y: ArrayLike,
     loss: Loss,
-    x: npt.NDArray[Any],
+    x: FloatArray,
     net: Network,
     sample_weight: ArrayLike | None = None,
 ) -> tuple[Any, ...]:
-    values, labels = targets_of(name, y, loss, len(x), net.n_outputs, net.dtype)
+    values, labels = targets_of("y", y, loss, len(x), net.n_outputs, net.dtype)
     return values, labels, weights_of(sample_weight, len(x), net.dtype)
 
 
-def _validation(
-    validation: tuple[ArrayLike, ArrayLike], loss: Loss, net: Network
-) -> tuple[Any, ...]:
+def _validation(validation: Sequence[ArrayLike], loss: Loss, net: Network) -> tuple[Any, ...]:
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError("validation is no pair, expected (X, y)")
-    x = finite_inputs_of("validation[0]", validation[0], net.n_inputs)
-    return x, _targets("validation[1]", validation[1], loss, x, net)
+    names = ("validation[0]", "validation[1]")
+    x = finite_inputs_of(names[0], validation[0], net.n_inputs, net.dtype)
+    values, labels = targets_of(
+        names[1], validation[1], loss, len(x), net.n_outputs, net.dtype, names[0]
+    )
+    return x, (values, labels, None)

@@ -208,7 +208,7 @@ def _data(
     if not isinstance(net, Network):
         raise TypeError(f"net is {net!r}, expected a Network")
     kind = losses.get(loss)
-    x = finite_inputs_of("X", X, net.n_inputs)
+    x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
     values, labels = targets_of("y", y, kind, len(x), net.n_outputs, net.dtype)
     return x, (values, labels, weights_of(sample_weight, len(x), net.dtype)), kind
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -31,7 +32,7 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> 
 
 
 def _rademacher(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Array:
-    return scale * (2.0 * rng.integers(0, 2, shape) - 1.0)
+    return np.where(rng.integers(0, 2, shape) == 1, scale, -scale)
 
 
 #: Laws whose scale the user gives: standard deviation, half width, size.
@@ -85,7 +86,7 @@ def weights_and_biases(
     biases : list of ndarray, each (outputs,)
     """
     name, scale = _parse(init)
-    shapes = [(fan_out, fan_in) for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)]
+    shapes = [(fan_out, fan_in) for fan_in, fan_out in pairwise(sizes)]
     weights, biases = [], []
     for layer, (fan_out, fan_in) in enumerate(shapes):
         shape = (fan_out, fan_in)

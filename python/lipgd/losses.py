@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from lipgd._check import choice, number
+from lipgd._check import choice, integer, number
 
 __all__ = ["Loss", "get", "names"]
 
@@ -18,6 +19,11 @@ __all__ = ["Loss", "get", "names"]
 _KINDS = ("mse", "huber", "logistic", "cross_entropy")
 #: The parameter of a loss, if it has one, and its default.
 _PARAMETERS = {"huber": ("delta", 1.0), "cross_entropy": ("label_smoothing", 0.0)}
+#: What a parameter may be.
+_LIMITS: dict[str, dict[str, float]] = {
+    "huber": {"above": 0},
+    "cross_entropy": {"at_least": 0, "below": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,12 @@ class Loss:
 
     kind: str
     parameter: float = 0.0
+
+    def __post_init__(self) -> None:
+        choice("loss", self.kind, _KINDS)
+        name, _ = _PARAMETERS.get(self.kind, ("parameter", 0.0))
+        limits = _LIMITS.get(self.kind, {"at_least": 0, "at_most": 0})
+        object.__setattr__(self, "parameter", number(name, self.parameter, **limits))
 
     @property
     def name(self) -> str:
@@ -62,12 +74,15 @@ class Loss:
         >>> lipgd.losses.get("huber", delta=0.5).lipschitz(1)
         0.5
         """
+        n_outputs = integer("n_outputs", n_outputs, at_least=1)
         if self.kind == "mse":
             return math.inf
         if self.kind == "cross_entropy":
             return math.nextafter(math.sqrt(2.0), math.inf)
         bound = self.parameter if self.kind == "huber" else 1.0
-        return bound if n_outputs == 1 else math.nextafter(bound / math.sqrt(n_outputs) * (1 + 2**-52), math.inf)
+        if n_outputs == 1:
+            return bound
+        return math.nextafter(bound / math.sqrt(n_outputs) * (1 + 2**-52), math.inf)
 
     def smoothness(self, n_outputs: int) -> float:
         """Return the Lipschitz constant of the derivative in the outputs, rounded up.
@@ -81,6 +96,7 @@ class Loss:
         >>> lipgd.losses.get("mse").smoothness(4)
         0.5
         """
+        n_outputs = integer("n_outputs", n_outputs, at_least=1)
         if self.kind == "cross_entropy":
             return 0.5
         constant = {"mse": 2.0, "huber": 1.0, "logistic": 0.25}[self.kind]
@@ -139,15 +155,10 @@ def get(name: str | Loss, **parameters: float) -> Loss:
     if unknown:
         expected = f"expected {known}" if known else "expected no parameter"
         raise TypeError(f"{unknown[0]} is not a parameter of the loss {kind}, {expected}")
-    value = parameters.get(known, default)
-    if kind == "huber":
-        value = number("delta", value, above=0)
-    elif kind == "cross_entropy":
-        value = number("label_smoothing", value, at_least=0, below=1)
-    return Loss(kind, value)
+    return Loss(kind, parameters.get(known, default))
 
 
-def _split(name: str, parameters: dict[str, float]) -> tuple[str, dict[str, float]]:
+def _split(name: Any, parameters: dict[str, float]) -> tuple[str, dict[str, float]]:
     match = re.fullmatch(r"(\w+)\((.+)\)", name) if isinstance(name, str) else None
     if match is None or match[1] not in _PARAMETERS or parameters:
         return name, parameters

@@ -136,7 +136,8 @@ class Network(Parameters):
             rng = np.random.default_rng(integer("seed", seed, at_least=0))
         drawn_weights, drawn_biases = initialization.weights_and_biases(init, widths, rng)
         if output_scale is None:
-            output_scale = 1 / widths[-2] if init == "mean_field" and len(widths) > 2 else 1.0
+            mean_field = init.strip() == "mean_field" and len(widths) > 2
+            output_scale = 1 / widths[-2] if mean_field else 1.0
         return cls(
             [matrix.astype(precision) for matrix in drawn_weights],
             [bias.astype(precision) for bias in drawn_biases] if biases else None,
@@ -283,9 +284,10 @@ class Network(Parameters):
             biases = [arrays.pop(f"b{layer}", None) for layer in range(1, depth + 1)]
             if arrays:
                 raise ValueError(f"it has an unknown entry {min(arrays)!r}")
-            return Network(weights, biases, activation, float(scale))
+            return Network(weights, biases, activation, number("output_scale", scale))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} is not a readable {_KIND} file: {error}") from error
+            name = os.fspath(path)
+            raise ValueError(f"{name} is not a readable {_KIND} file: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Network):
@@ -317,14 +319,17 @@ class Network(Parameters):
         return net
 
 
-def _sizes(sizes: Sequence[int]) -> list[int]:
+def _sizes(sizes: Any) -> list[int]:
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__") or len(sizes) < 2:
         raise ValueError(f"sizes is {sizes!r}, expected inputs, hidden widths and outputs")
     return [integer(f"sizes[{i}]", size, at_least=1) for i, size in enumerate(sizes)]
 
 
-def _dtype(dtype: npt.DTypeLike) -> np.dtype[np.floating]:
-    precision = np.dtype(dtype)
-    if precision not in (np.float32, np.float64):
-        raise ValueError(f"dtype is {precision}, expected float64 or float32")
+def _dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    try:
+        precision = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype is {dtype!r}, expected float64 or float32") from error
+    if dtype is None or precision not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {dtype!r}, expected float64 or float32")
     return precision

@@ -8,7 +8,7 @@ from typing import Any
 from lipgd.history import History
 from lipgd.losses import Loss
 from lipgd.network import Network
-from lipgd.types import FloatArray
+from lipgd.types import DoubleArray
 
 __all__ = ["Run", "Settings", "Snapshot"]
 
@@ -33,7 +33,7 @@ class Settings:
 
     loss: Loss
     steps: int
-    rates: dict[str, FloatArray] = field(repr=False)
+    rates: dict[str, DoubleArray] = field(repr=False)
     momentum: float
     nesterov: bool
     weight_decay: dict[str, float]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lipgd import _core
-from lipgd._checkpoint import read_checkpoint, write_checkpoint
+from lipgd._batches import Round
+from lipgd._check import flag
+from lipgd._checkpoint import check_target, read_checkpoint, write_checkpoint
 from lipgd._plan import Plan, make_plan
 from lipgd._progress import ProgressBar
 from lipgd.history import History
@@ -19,7 +20,7 @@ from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
 from lipgd.schedules import ScheduleLike
-from lipgd.types import ArrayLike
+from lipgd.types import ArrayLike, DoubleArray
 
 __all__ = ["train"]
 
@@ -174,6 +175,13 @@ def train(
         checkpoint_every=checkpoint_every,
         n_threads=n_threads,
     )
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is {callback!r}, expected a function of a Snapshot")
+    flag("progress", progress)
+    if checkpoint is not None:
+        check_target(checkpoint)
+    elif checkpoint_every is not None:
+        raise ValueError(f"checkpoint_every is {checkpoint_every}, but checkpoint is missing")
     training = _Training(plan, checkpoint, checkpoint_every)
     if resume is not None:
         training.resume(resume)
@@ -191,7 +199,8 @@ class _Training:
     ) -> None:
         self.plan = plan
         self.state = plan.fresh_state()
-        self.rows = np.empty((len(plan.settings.record), plan.n_rows))
+        self.rows = _empty_rows(plan)
+        self.round: Round | None = None
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
         self.saved_at = time.monotonic()
@@ -220,15 +229,16 @@ class _Training:
 
     def run(self, callback: Callable[[Snapshot], object] | None, progress: bool) -> Run:
         bar = ProgressBar(self.plan.settings.steps) if progress else None
+        in_haste = False
         try:
             status, message = self._descend(callback, bar)
         except KeyboardInterrupt:
-            status, message = "interrupted", f"interrupted at step {self.step}"
+            status, message, in_haste = "interrupted", f"interrupted at step {self.step}", True
         finally:
             self.save()
             if bar is not None:
                 bar.close()
-        if status != "interrupted":
+        if not in_haste:
             self._write_last_row()
         return self._outcome(status, message)
 
@@ -236,19 +246,27 @@ class _Training:
         self, callback: Callable[[Snapshot], object] | None, bar: ProgressBar | None
     ) -> tuple[str, str]:
         steps = self.plan.settings.steps
+        called_at = time.monotonic()
         while self.step < steps:
             stop = self._stretch()
             if stop == _CONVERGED:
                 tolerance = self.plan.settings.tolerance
-                return "converged", f"the gradient's norm is at most {tolerance:g} at step {self.step}"
+                return (
+                    "converged",
+                    f"the gradient's norm is at most {tolerance:g} at step {self.step}",
+                )
             if stop == _DIVERGED:
                 return "diverged", self._divergence()
-            if bar is not None:
-                bar.show(self.step, self._last("risk"))
             if stop == _CANCELLED:
-                return "interrupted", f"interrupted at step {self.step}"
-            if callback is not None and callback(self._snapshot()):
-                return "interrupted", f"stopped by the callback at step {self.step}"
+                raise KeyboardInterrupt
+            # A stretch may also end early, with its batches or at a checkpoint.
+            if self.step == steps or time.monotonic() - called_at >= _STRETCH:
+                if bar is not None:
+                    bar.show(self.step, self._last("risk"))
+                enough = callback is not None and callback(self._snapshot())
+                if enough and self.step < steps:
+                    return "interrupted", f"stopped by the callback at step {self.step}"
+                called_at = time.monotonic()
             self._save_if_due()
         return "finished", f"took all {steps} steps"
 
@@ -258,10 +276,10 @@ class _Training:
         if self.checkpoint is not None and self.checkpoint_every is not None:
             end = min(end, (self.step // self.checkpoint_every + 1) * self.checkpoint_every)
         if self.plan.batches is not None:
-            round_end, rows, offsets = self.plan.batches.round_of(self.step)
-            end = min(end, round_end)
-            offsets = offsets[: end - self.step + 1]
-            rows = rows[: offsets[-1]]
+            if self.round is None or not self.round.begin <= self.step < self.round.end:
+                self.round = self.plan.batches.round_of(self.step)
+            end = min(end, self.round.end)
+            rows, offsets = self.round.part(self.step, end)
         stop: int = _core.descend(
             self.state["parameters"],
             self.plan.problem,
@@ -279,9 +297,7 @@ class _Training:
         every = self.plan.settings.record_every
         written = self.step % every == 0 and self.n_rows == self.step // every + 1
         if not written:
-            _core.write_last_row(
-                self.state["parameters"], self.plan.problem, self.state, self.rows
-            )
+            _core.write_last_row(self.state["parameters"], self.plan.problem, self.state, self.rows)
 
     def _save_if_due(self) -> None:
         if self.checkpoint is None:
@@ -344,3 +360,14 @@ class _Training:
             seconds=seconds,
             message=message,
         )
+
+
+def _empty_rows(plan: Plan) -> DoubleArray:
+    shape = (len(plan.settings.record), plan.n_rows)
+    try:
+        return np.empty(shape)
+    except (MemoryError, ValueError) as error:
+        raise ValueError(
+            f"record_every is {plan.settings.record_every}, which makes {shape[1]} rows of "
+            f"{shape[0]} columns, expected fewer: they exceed the memory"
+        ) from error
