@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,7 @@ class Activation:
         array = np.asarray(z)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"z has dtype {array.dtype}, expected real numbers")
-        dtype = np.float32 if array.dtype == np.float32 else np.float64
+        dtype: type[np.floating[Any]] = np.float32 if array.dtype == np.float32 else np.float64
         flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
         value, slope, curvature = _core.activate(self.kind, self.parameter, self.mix, flat)
         shape = array.shape
