@@ -1,0 +1,34 @@
+"""Figures of what a training recorded.
+
+Every function draws into Axes and returns them: ``name(history_or_run, *, ax=None, **line)``. They
+change no global setting and never call ``show``. Colours can be told apart by colour-blind readers,
+line styles and markers in black and white.
+
+>>> import lipgd, numpy as np
+>>> from lipgd import plotting
+>>> history = lipgd.History([0, 10, 20], {"risk": [1.0, 0.5, 0.4]}, {"loss": "mse"})
+>>> figure, axes = plotting.panels(1)
+>>> plotting.risk(history, ax=axes[0]).get_ylabel()
+'risk (mean squared error)'
+"""
+
+from __future__ import annotations
+
+from ._curves import column, gradient_norms, lipschitz, norms, rates, risk, spectral_norms
+from ._several import compare, overview, side_by_side
+from ._style import panels, save
+
+__all__ = [
+    "column",
+    "compare",
+    "gradient_norms",
+    "lipschitz",
+    "norms",
+    "overview",
+    "panels",
+    "rates",
+    "risk",
+    "save",
+    "side_by_side",
+    "spectral_norms",
+]
