@@ -17,9 +17,9 @@ PACKAGE = ROOT / "python" / "lipgd"
 
 # A header includes only headers above it.
 HEADER_ROWS = (
-    "version types check reduce arena parallel elementwise activation samples loss network product",
-    "block sweep risk hessian tiles spectral jacobian certificate dynamics update recorder descent",
-    "lipgd",
+    "version types check reduce arena parallel elementwise activation samples loss network narrow",
+    "product block sweep risk hessian tiles spectral jacobian certificate dynamics",
+    "update recorder descent lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 
