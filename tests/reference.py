@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import lipgd
+from lipgd._batches import Batches
 
 torch.set_num_threads(1)
 
@@ -236,15 +237,19 @@ def numpy_risk_and_gradient(
     problem: Problem, arrays: list[np.ndarray], rows: np.ndarray | slice = slice(None)
 ) -> tuple[float, list[np.ndarray]]:
     """The risk for mse and its gradient by the parameters, which are given as arrays."""
-    net, n = problem.net, len(problem.X[rows])
-    features, slopes, places = [problem.X[rows]], [], _places(net)
+    net, places = problem.net, _places(problem.net)
+    features, slopes = [problem.X[rows]], []
     for layer, (w, b) in enumerate(places):
         z = features[-1] @ arrays[w].T + (0.0 if b is None else arrays[b])
         if layer + 1 < net.depth:
             features.append(net.activation(z))
             slopes.append(net.activation.slope(z))
     residual = net.output_scale * z - problem.y[rows].reshape(z.shape)
-    delta = 2 * net.output_scale * residual / residual.size
+    weights = np.ones(len(problem.X))
+    if problem.sample_weight is not None:
+        weights = problem.sample_weight / problem.sample_weight.mean()
+    weighted = weights[rows][:, None] * residual
+    delta = 2 * net.output_scale * weighted / residual.size
     gradient: list[np.ndarray] = [np.empty(0)] * len(arrays)
     for layer in range(net.depth - 1, -1, -1):
         w, b = places[layer]
@@ -253,10 +258,66 @@ def numpy_risk_and_gradient(
             gradient[b] = delta.sum(axis=0)
         if layer:
             delta = (delta @ arrays[w]) * slopes[layer - 1]
-    return float((residual**2).sum() / (n * net.n_outputs)), gradient
+    return float((weighted * residual).mean()), gradient
 
 
 def _places(net: lipgd.Network) -> list[tuple[int, int | None]]:
     """The positions of the weights and of the bias of every layer among all parameters."""
     counter: Iterator[int] = iter(range(2 * net.depth))
     return [(next(counter), None if b is None else next(counter)) for b in net.biases]
+
+
+def numpy_descent(
+    problem: Problem,
+    rates: dict[str, np.ndarray],
+    *,
+    batches: list[np.ndarray] | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: dict[str, float] | None = None,
+) -> list[list[np.ndarray]]:
+    """The parameters before every step and after the last; those without a rate stay."""
+    names = [name for name, _ in problem.net.named()]
+    states = [[array.astype(np.float64) for _, array in problem.net.named()]]
+    velocity = [np.zeros_like(array) for array in states[0]]
+    for step in range(len(next(iter(rates.values())))):
+        rows = slice(None) if batches is None else batches[step]
+        theta = list(states[-1])
+        gradient = numpy_risk_and_gradient(problem, theta, rows)[1]
+        for i, name in enumerate(names):
+            if name not in rates:
+                continue
+            slope = gradient[i] + (weight_decay or {}).get(name, 0.0) * theta[i]
+            velocity[i] = momentum * velocity[i] + slope
+            move = slope + momentum * velocity[i] if nesterov else velocity[i]
+            theta[i] = theta[i] - rates[name][step] * move
+        states.append(theta)
+    return states
+
+
+def batch_rows(batches: Batches, steps: int) -> list[np.ndarray]:
+    """The positions of the samples of the first steps."""
+    result, drawn = [], batches.round_of(0)
+    for step in range(steps):
+        if step == drawn.end:
+            drawn = batches.round_of(step)
+        result.append(drawn.part(step, step + 1)[0])
+    return result
+
+
+def sharpness(problem: Problem) -> float:
+    """The largest size of an eigenvalue of the Hessian."""
+    net, X, y, *rest = problem.data
+    rng, size = np.random.default_rng(0), 1.0
+    direction = lipgd.Gradient(
+        [rng.normal(size=w.shape) for w in net.weights],
+        [None if b is None else rng.normal(size=b.shape) for b in net.biases],
+    )
+    for _ in range(60):
+        direction = lipgd.hessian_vector_product(net, X, y, direction, *rest)
+        size = direction.norm()
+        direction = lipgd.Gradient(
+            [w / size for w in direction.weights],
+            [None if b is None else b / size for b in direction.biases],
+        )
+    return size

@@ -38,7 +38,12 @@ class Gradient(Parameters):
 
     def norm(self) -> float:
         """Return the Euclidean norm over all parameters."""
-        return math.sqrt(float(np.square(self._flat, dtype=np.float64).sum()))
+        largest = float(np.abs(self._flat).max())
+        if not 0 < largest < math.inf:
+            return largest
+        # The squares of these neither overflow nor underflow.
+        scaled = self._flat.astype(np.float64) / largest
+        return largest * math.sqrt(float(np.square(scaled).sum()))
 
     def __repr__(self) -> str:
         sizes = "-".join(str(size) for size in self.sizes)
