@@ -31,32 +31,61 @@ void with_inputs(Index inputs, const Function& f) {
   with_inputs(inputs, f, std::make_integer_sequence<int, static_cast<int>(max_inputs)>{});
 }
 
-/// z = b + w_1 x_1 + ... for so many columns at once; w is (outputs, inputs).
-template <int inputs, int columns, class Scalar>
-inline void affine_columns(const Scalar* w, const Scalar* bias, const Scalar* x, Index outputs,
-                           Scalar* z) {
-  Scalar factor[columns][inputs];
-  for (int c = 0; c < columns; ++c)
-    for (int j = 0; j < inputs; ++j) factor[c][j] = x[c * inputs + j];
-  LIPGD_ELEMENTWISE_LOOP
-  for (Index i = 0; i < outputs; ++i) {
-    Scalar sum[columns];
-    for (int c = 0; c < columns; ++c) sum[c] = bias[i];
-    for (int j = 0; j < inputs; ++j)
-      for (int c = 0; c < columns; ++c) sum[c] += w[j * outputs + i] * factor[c][j];
-    for (int c = 0; c < columns; ++c) z[c * outputs + i] = sum[c];
+// One vector register.
+#if defined(__AVX512F__)
+constexpr int register_bytes = 64;
+#elif defined(__AVX__)
+constexpr int register_bytes = 32;
+#else
+constexpr int register_bytes = 16;
+#endif
+
+/// Calls tile(i, registers, lanes) for pieces of so many elements: as many registers at a time as
+/// wanted, then single ones, then single elements.
+template <class Scalar, int registers, class Tile>
+inline void for_tiles(Index size, const Tile& tile) {
+  using Lanes = std::integral_constant<int, register_bytes / static_cast<int>(sizeof(Scalar))>;
+  using One = std::integral_constant<int, 1>;
+  Index i = 0;
+  for (; i + registers * Lanes{} <= size; i += registers * Lanes{})
+    tile(i, std::integral_constant<int, registers>{}, Lanes{});
+  for (; i + Lanes{} <= size; i += Lanes{}) tile(i, One{}, Lanes{});
+  for (; i < size; ++i) tile(i, One{}, One{});
+}
+
+/// How many registers of neurons work side by side, so that 2 + inputs of each fit the register file.
+template <int inputs>
+constexpr int registers_for() {
+  constexpr int available = register_bytes == 64 ? 28 : 14;
+  return 2 * (inputs + 2) <= available ? 2 : 1;
+}
+
+/// z = b + w_1 x_1 + ... for so many registers of neurons; w is (outputs, inputs).
+template <int inputs, int registers, int lanes, class Scalar>
+inline void affine_tile(const Scalar* w, const Scalar* bias, const Scalar* x, Index outputs,
+                        Index count, Scalar* z) {
+  using Lane = Eigen::Array<Scalar, lanes, 1>;
+  using ConstMap = Eigen::Map<const Lane>;
+  Lane weights[registers][inputs], shift[registers];
+  for (int r = 0; r < registers; ++r) {
+    for (int j = 0; j < inputs; ++j) weights[r][j] = ConstMap(w + j * outputs + r * lanes);
+    shift[r] = ConstMap(bias + r * lanes);
   }
+  for (Index n = 0; n < count; ++n)
+    for (int r = 0; r < registers; ++r) {
+      Lane sum = shift[r];
+      for (int j = 0; j < inputs; ++j) sum += weights[r][j] * x[n * inputs + j];
+      Eigen::Map<Lane>(z + n * outputs + r * lanes) = sum;
+    }
 }
 
 template <class Scalar>
 void affine(const Scalar* w, const Scalar* bias, const Scalar* x, Index inputs, Index outputs,
             Index count, Scalar* z) {
   with_inputs(inputs, [&](auto n_inputs) {
-    Index n = 0;
-    for (; n + 4 <= count; n += 4)
-      affine_columns<n_inputs, 4>(w, bias, x + n * inputs, outputs, z + n * outputs);
-    for (; n < count; ++n)
-      affine_columns<n_inputs, 1>(w, bias, x + n * inputs, outputs, z + n * outputs);
+    for_tiles<Scalar, registers_for<n_inputs>()>(outputs, [&](Index i, auto registers, auto lanes) {
+      affine_tile<n_inputs, registers, lanes>(w + i, bias + i, x, outputs, count, z + i);
+    });
   });
 }
 
@@ -68,33 +97,35 @@ struct Sums {
   Scalar* outer_weights;  ///< (outputs)
 };
 
-/// The backward pass of so many samples in one go: the signal slope * outer * q never leaves the
-/// registers.
-template <int inputs, int columns, class Scalar>
-inline void backward_columns(const Scalar* outer, const Scalar* q, const Scalar* h,
-                             const Scalar* slope, const Scalar* x, Index outputs,
-                             const Sums<Scalar>& sums) {
-  Scalar factor[columns][inputs], derivative[columns];
-  for (int c = 0; c < columns; ++c) {
-    derivative[c] = q[c];
-    for (int j = 0; j < inputs; ++j) factor[c][j] = x[c * inputs + j];
+/// The backward pass for so many registers of neurons: the sums over the samples stay in registers,
+/// and so does the signal slope * outer * q.
+template <int inputs, int registers, int lanes, class Scalar>
+inline void backward_tile(const Scalar* outer, const Scalar* q, const Scalar* h,
+                          const Scalar* slope, const Scalar* x, Index outputs, Index count,
+                          const Sums<Scalar>& sums) {
+  using Lane = Eigen::Array<Scalar, lanes, 1>;
+  using Map = Eigen::Map<Lane>;
+  using ConstMap = Eigen::Map<const Lane>;
+  Lane weights[registers][inputs], bias[registers], outer_weights[registers], out[registers];
+  for (int r = 0; r < registers; ++r) {
+    for (int j = 0; j < inputs; ++j) weights[r][j].setZero();
+    bias[r].setZero();
+    outer_weights[r].setZero();
+    out[r] = ConstMap(outer + r * lanes);
   }
-  Scalar *weights = sums.weights, *bias = sums.bias, *outer_weights = sums.outer_weights;
-  LIPGD_ELEMENTWISE_LOOP
-  for (Index i = 0; i < outputs; ++i) {
-    Scalar signal[columns], outer_sum = outer_weights[i], bias_sum = bias[i];
-    for (int c = 0; c < columns; ++c) {
-      signal[c] = slope[c * outputs + i] * (outer[i] * derivative[c]);
-      outer_sum += h[c * outputs + i] * derivative[c];
-      bias_sum += signal[c];
+  for (Index n = 0; n < count; ++n) {
+    for (int r = 0; r < registers; ++r) {
+      const Index at = n * outputs + r * lanes;
+      const Lane signal = ConstMap(slope + at) * (out[r] * q[n]);
+      outer_weights[r] += ConstMap(h + at) * q[n];
+      bias[r] += signal;
+      for (int j = 0; j < inputs; ++j) weights[r][j] += signal * x[n * inputs + j];
     }
-    outer_weights[i] = outer_sum;
-    bias[i] = bias_sum;
-    for (int j = 0; j < inputs; ++j) {
-      Scalar sum = weights[j * outputs + i];
-      for (int c = 0; c < columns; ++c) sum += signal[c] * factor[c][j];
-      weights[j * outputs + i] = sum;
-    }
+  }
+  for (int r = 0; r < registers; ++r) {
+    for (int j = 0; j < inputs; ++j) Map(sums.weights + j * outputs + r * lanes) += weights[r][j];
+    Map(sums.bias + r * lanes) += bias[r];
+    Map(sums.outer_weights + r * lanes) += outer_weights[r];
   }
 }
 
@@ -102,13 +133,11 @@ template <class Scalar>
 void backward(const Scalar* outer, const Scalar* q, const Scalar* h, const Scalar* slope,
               const Scalar* x, Index inputs, Index outputs, Index count, const Sums<Scalar>& sums) {
   with_inputs(inputs, [&](auto n_inputs) {
-    Index n = 0;
-    for (; n + 4 <= count; n += 4)
-      backward_columns<n_inputs, 4>(outer, q + n, h + n * outputs, slope + n * outputs,
-                                    x + n * inputs, outputs, sums);
-    for (; n < count; ++n)
-      backward_columns<n_inputs, 1>(outer, q + n, h + n * outputs, slope + n * outputs,
-                                    x + n * inputs, outputs, sums);
+    for_tiles<Scalar, registers_for<n_inputs>()>(outputs, [&](Index i, auto registers, auto lanes) {
+      const Sums<Scalar> part{sums.weights + i, sums.bias + i, sums.outer_weights + i};
+      backward_tile<n_inputs, registers, lanes>(outer + i, q, h + i, slope + i, x, outputs, count,
+                                                part);
+    });
   });
 }
 

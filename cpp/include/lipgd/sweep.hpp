@@ -66,7 +66,8 @@ inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scal
                            (parameters * static_cast<double>(scalar_bytes));
   const double lanes = std::min({by_work, by_sums, by_memory, static_cast<double>(detail::max_lanes),
                                  static_cast<double>(n_samples) / detail::min_block});
-  plan.lanes = std::max(Index{1}, static_cast<Index>(lanes));
+  // A power of two divides evenly among the threads of most machines.
+  while (static_cast<double>(2 * plan.lanes) <= lanes) plan.lanes *= 2;
   const Index lane_samples = (n_samples + plan.lanes - 1) / plan.lanes;
   const Index blocks =
       (lane_samples + detail::block_size(net, scalar_bytes) - 1) / detail::block_size(net, scalar_bytes);
