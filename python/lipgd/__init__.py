@@ -12,7 +12,11 @@
 
 from __future__ import annotations
 
-from lipgd import activations, data, initialization, lipschitz, losses, schedules
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from lipgd import activations, initialization, lipschitz, losses, schedules
 from lipgd._config import show_config
 from lipgd._core import build_info as _build_info
 from lipgd._paths import get_cmake_dir, get_include
@@ -23,6 +27,9 @@ from lipgd.network import Network
 from lipgd.run import Run
 from lipgd.training import train
 
+if TYPE_CHECKING:
+    from lipgd import data, experiments, plotting, report
+
 __all__ = [
     "Gradient",
     "History",
@@ -30,12 +37,15 @@ __all__ = [
     "Run",
     "activations",
     "data",
+    "experiments",
     "get_cmake_dir",
     "get_include",
     "hessian_vector_product",
     "initialization",
     "lipschitz",
     "losses",
+    "plotting",
+    "report",
     "risk",
     "risk_and_gradient",
     "schedules",
@@ -45,3 +55,16 @@ __all__ = [
 ]
 
 __version__: str = _build_info["version"]
+
+#: Leaves that are imported when they are first used.
+_LEAVES = ("data", "experiments", "plotting", "report")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in _LEAVES:
+        raise AttributeError(f"module 'lipgd' has no attribute {name!r}")
+    return importlib.import_module(f"lipgd.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LEAVES})
