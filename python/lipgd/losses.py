@@ -146,7 +146,7 @@ def get(name: str | Loss, **parameters: float) -> Loss:
     """
     if isinstance(name, Loss):
         if parameters:
-            raise TypeError(f"{sorted(parameters)} are given beside a Loss, expected a name")
+            raise TypeError(f"{min(parameters)} is given beside a Loss, expected a name")
         return name
     kind, parameters = _split(name, parameters)
     choice("loss", kind, _KINDS)
