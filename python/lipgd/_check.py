@@ -27,12 +27,16 @@ def number(
 ) -> float:
     """Return ``value`` as a finite float within the limits, or raise."""
     limits = (above, at_least, below, at_most)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)):
+    plain = value[()] if isinstance(value, np.ndarray) and value.shape == () else value
+    if isinstance(plain, (bool, np.bool_)) or not isinstance(plain, (numbers.Real, np.ndarray)):
         raise TypeError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
-    if isinstance(value, np.ndarray) and value.shape != ():
+    if isinstance(plain, np.ndarray):
         wanted = _wanted("a finite number", *limits)
         raise TypeError(f"{name} is an array of shape {value.shape}, expected {wanted}")
-    result = float(value)
+    try:
+        result = float(plain)
+    except OverflowError:
+        result = math.inf
     if not _within(result, *limits):
         raise ValueError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
     return result
