@@ -116,9 +116,9 @@ struct Sigmoid {
 
 /// Exponents are raised by this much where z e^z is still normal but e^z is not.
 template <class S>
-constexpr int tail_offset = std::is_same<S, float>::value ? 32 : 64;
+inline constexpr int tail_offset = std::is_same<S, float>::value ? 32 : 64;
 template <class S>
-constexpr S tail_scale = std::is_same<S, float>::value ? S(0x1p-32) : S(0x1p-64);
+inline constexpr S tail_scale = std::is_same<S, float>::value ? S(0x1p-32) : S(0x1p-64);
 
 /// z s(E(z)) for an odd function E: `x` is |z| limited to where e^-E is flushed to zero, E1 and E2
 /// are the derivatives of E at x, and `split` is e^-E with the offset of the tail.
@@ -245,7 +245,7 @@ struct Sin {
 /// Elements are processed in whole blocks of this size, so that no loop needs a remainder: an
 /// element's bits depend neither on its place nor on the length of the array.
 template <class S>
-constexpr Index block_size = 64 / static_cast<Index>(sizeof(S));
+inline constexpr Index block_size = 64 / static_cast<Index>(sizeof(S));
 
 /// Applies a function to whole blocks. Order is the highest derivative wanted. One compiled copy
 /// per function serves all elements: two could round differently.
