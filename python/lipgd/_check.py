@@ -27,15 +27,15 @@ def number(
 ) -> float:
     """Return ``value`` as a finite float within the limits, or raise."""
     limits = (above, at_least, below, at_most)
-    plain = value[()] if isinstance(value, np.ndarray) and value.shape == () else value
-    if isinstance(plain, (bool, np.bool_)) or not isinstance(plain, (numbers.Real, np.ndarray)):
-        raise TypeError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
-    if isinstance(plain, np.ndarray):
+    value = _plain(value)
+    if isinstance(value, np.ndarray):
         wanted = _wanted("a finite number", *limits)
         raise TypeError(f"{name} is an array of shape {value.shape}, expected {wanted}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
     try:
-        result = float(plain)
-    except OverflowError:
+        result = float(value)
+    except OverflowError:  # of a long int
         result = math.inf
     if not _within(result, *limits):
         raise ValueError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
@@ -47,7 +47,8 @@ def integer(
 ) -> int:
     """Return ``value`` as an int within the limits, or raise."""
     limits = (None, at_least, None, at_most)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} is {value!r}, expected {_wanted('an integer', *limits)}")
     result = int(value)
     if (at_least is not None and result < at_least) or (at_most is not None and result > at_most):
@@ -80,6 +81,12 @@ def path_of(name: str, value: Any) -> str:
     if not isinstance(path, str):
         raise TypeError(f"{name} is {value!r}, expected a path that is text")
     return path
+
+
+def _plain(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python, which messages can show."""
+    scalar = isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return value.item() if scalar else value
 
 
 def _wanted(
