@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -53,7 +54,8 @@ inline void for_tiles(Index size, const Tile& tile) {
   for (; i < size; ++i) tile(i, One{}, One{});
 }
 
-/// How many registers of neurons work side by side, so that 2 + inputs of each fit the register file.
+/// How many registers of neurons work side by side, so that 2 + inputs of each fit the register
+/// file.
 template <int inputs>
 constexpr int registers_for() {
   constexpr int available = register_bytes == 64 ? 28 : 14;
@@ -66,7 +68,7 @@ inline void affine_tile(const Scalar* w, const Scalar* bias, const Scalar* x, In
                         Index count, Scalar* z) {
   using Lane = Eigen::Array<Scalar, lanes, 1>;
   using ConstMap = Eigen::Map<const Lane>;
-  Lane weights[registers][inputs], shift[registers];
+  Lane weights[std::size_t{registers}][std::size_t{inputs}], shift[std::size_t{registers}];
   for (int r = 0; r < registers; ++r) {
     for (int j = 0; j < inputs; ++j) weights[r][j] = ConstMap(w + j * outputs + r * lanes);
     shift[r] = ConstMap(bias + r * lanes);
@@ -106,7 +108,8 @@ inline void backward_tile(const Scalar* outer, const Scalar* q, const Scalar* h,
   using Lane = Eigen::Array<Scalar, lanes, 1>;
   using Map = Eigen::Map<Lane>;
   using ConstMap = Eigen::Map<const Lane>;
-  Lane weights[registers][inputs], bias[registers], outer_weights[registers], out[registers];
+  Lane weights[std::size_t{registers}][std::size_t{inputs}], bias[std::size_t{registers}],
+      outer_weights[std::size_t{registers}], out[std::size_t{registers}];
   for (int r = 0; r < registers; ++r) {
     for (int j = 0; j < inputs; ++j) weights[r][j].setZero();
     bias[r].setZero();
