@@ -70,8 +70,7 @@ lipgd::Inputs<Scalar> inputs(const py::handle& object, const lipgd::Architecture
 template <class Scalar>
 lipgd::Targets<Scalar> targets(const py::tuple& parts, Index n_samples, Index n_outputs) {
   lipgd::Targets<Scalar> view;
-  view.values =
-      data_or_null<Scalar>(parts[0], lipgd::checked_product(n_samples, n_outputs), "y");
+  view.values = data_or_null<Scalar>(parts[0], lipgd::checked_product(n_samples, n_outputs), "y");
   view.labels = data_or_null<std::int64_t>(parts[1], n_samples, "y");
   view.weights = data_or_null<Scalar>(parts[2], n_samples, "sample_weight");
   return view;
@@ -89,7 +88,8 @@ class SignalPoll final : public lipgd::Poll {
 /// The number of workers for so much work: threads, of which a shared count is divided among the
 /// trainings that run in this process.
 inline int workers(int threads, bool shared, const lipgd::SweepPlan& plan) {
-  const int limit = shared ? lipgd::fair_share(std::min(threads, lipgd::openmp_threads())) : threads;
+  const int limit =
+      shared ? lipgd::fair_share(std::min(threads, lipgd::openmp_threads())) : threads;
   return std::max(1, lipgd::useful_threads(plan, limit));
 }
 

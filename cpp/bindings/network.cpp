@@ -14,8 +14,7 @@ struct Call {
       : net(architecture(net_parts)),
         view(inputs<Scalar>(x, net)),
         theta(data<Scalar>(parameters, net.n_parameters(), "parameters")),
-        n_workers(workers(threads, shared,
-                          lipgd::plan_sweep(net, view.n_rows, sizeof(Scalar)))),
+        n_workers(workers(threads, shared, lipgd::plan_sweep(net, view.n_rows, sizeof(Scalar)))),
         all(net.groups().size(), true) {}
 
   /// A sweep of the kind with arguments, in memory of this call.
@@ -40,7 +39,8 @@ py::array forward(const py::tuple& net_parts, const Array<Scalar>& parameters, c
   py::array_t<Scalar> out({call.view.n_rows, call.net.n_outputs()});
   Scalar* to = out.mutable_data();
   auto sweep = call.template sweep<lipgd::InputSweep<Scalar>>(call.view.n_rows, false);
-  without_gil(call.n_workers, [&](lipgd::Team& team) { sweep.outputs(team, call.theta, call.view, to); });
+  without_gil(call.n_workers,
+              [&](lipgd::Team& team) { sweep.outputs(team, call.theta, call.view, to); });
   return std::move(out);
 }
 
@@ -53,9 +53,10 @@ py::array jacobian(const py::tuple& net_parts, const Array<Scalar>& parameters, 
   Scalar* to = out.mutable_data();
   auto sweep = call.template sweep<lipgd::InputSweep<Scalar>>(call.view.n_rows, true);
   without_gil(call.n_workers, [&](lipgd::Team& team) {
-    sweep.jacobians(team, call.theta, call.view, [&](Index first, Index count, const Scalar* block, int) {
-      std::copy_n(block, count * size, to + first * size);
-    });
+    sweep.jacobians(team, call.theta, call.view,
+                    [&](Index first, Index count, const Scalar* block, int) {
+                      std::copy_n(block, count * size, to + first * size);
+                    });
   });
   return std::move(out);
 }
@@ -67,7 +68,8 @@ py::array jacobian_norms(const py::tuple& net_parts, const Array<Scalar>& parame
   py::array_t<double> out(call.view.n_rows);
   double* to = out.mutable_data();
   auto sweep = call.template sweep<lipgd::InputSweep<Scalar>>(call.view.n_rows, true);
-  without_gil(call.n_workers, [&](lipgd::Team& team) { sweep.jacobian_norms(team, call.theta, call.view, to); });
+  without_gil(call.n_workers,
+              [&](lipgd::Team& team) { sweep.jacobian_norms(team, call.theta, call.view, to); });
   return std::move(out);
 }
 
@@ -77,9 +79,10 @@ double risk(const py::tuple& net_parts, const Array<Scalar>& parameters, const p
   Call<Scalar> call(net_parts, parameters, x, threads, shared);
   const auto y = targets<Scalar>(target_parts, call.view.n_rows, call.net.n_outputs());
   auto sweep = call.template sweep<lipgd::RiskSweep<Scalar>>(loss(loss_parts), std::vector<bool>{},
-                                                              call.view.n_rows);
+                                                             call.view.n_rows);
   double value = 0.0;
-  without_gil(call.n_workers, [&](lipgd::Team& team) { value = sweep.risk(team, call.theta, call.view, y); });
+  without_gil(call.n_workers,
+              [&](lipgd::Team& team) { value = sweep.risk(team, call.theta, call.view, y); });
   return value;
 }
 
@@ -93,10 +96,12 @@ std::pair<double, py::array> risk_and_gradient(const py::tuple& net_parts,
   const auto y = targets<Scalar>(target_parts, call.view.n_rows, call.net.n_outputs());
   py::array_t<Scalar> gradient(call.net.n_parameters());
   Scalar* to = gradient.mutable_data();
-  auto sweep = call.template sweep<lipgd::RiskSweep<Scalar>>(loss(loss_parts), call.all,
-                                                       call.view.n_rows);
+  auto sweep =
+      call.template sweep<lipgd::RiskSweep<Scalar>>(loss(loss_parts), call.all, call.view.n_rows);
   double value = 0.0;
-  without_gil(call.n_workers, [&](lipgd::Team& team) { value = sweep.gradient(team, call.theta, call.view, y, to); });
+  without_gil(call.n_workers, [&](lipgd::Team& team) {
+    value = sweep.gradient(team, call.theta, call.view, y, to);
+  });
   return {value, std::move(gradient)};
 }
 
@@ -111,8 +116,9 @@ py::array hessian_vector_product(const py::tuple& net_parts, const Array<Scalar>
   py::array_t<Scalar> product(call.net.n_parameters());
   Scalar* to = product.mutable_data();
   auto sweep = call.template sweep<lipgd::HessianSweep<Scalar>>(loss(loss_parts), call.all,
-                                                       call.view.n_rows);
-  without_gil(call.n_workers, [&](lipgd::Team& team) { sweep(team, call.theta, along, call.view, y, to); });
+                                                                call.view.n_rows);
+  without_gil(call.n_workers,
+              [&](lipgd::Team& team) { sweep(team, call.theta, along, call.view, y, to); });
   return std::move(product);
 }
 
@@ -148,8 +154,8 @@ void bind_network_for(py::module_& module) {
              arg("x").noconvert(), arg("threads"), arg("shared"));
   module.def("jacobian_norms", &jacobian_norms<Scalar>, arg("net"), arg("parameters").noconvert(),
              arg("x").noconvert(), arg("threads"), arg("shared"));
-  module.def("risk", &risk<Scalar>, arg("net"), arg("parameters").noconvert(),
-             arg("x").noconvert(), arg("targets"), arg("loss"), arg("threads"), arg("shared"));
+  module.def("risk", &risk<Scalar>, arg("net"), arg("parameters").noconvert(), arg("x").noconvert(),
+             arg("targets"), arg("loss"), arg("threads"), arg("shared"));
   module.def("risk_and_gradient", &risk_and_gradient<Scalar>, arg("net"),
              arg("parameters").noconvert(), arg("x").noconvert(), arg("targets"), arg("loss"),
              arg("threads"), arg("shared"));

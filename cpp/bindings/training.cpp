@@ -7,12 +7,13 @@ namespace {
 using namespace arguments;
 
 /// (quantity, part) per column, whose values are the rows of history.
-inline std::vector<lipgd::Column> columns(const py::handle& parts, const py::array_t<double>& history) {
+inline std::vector<lipgd::Column> columns(const py::handle& parts,
+                                          const py::array_t<double>& history) {
   std::vector<lipgd::Column> result;
   for (const py::handle& part : parts) {
     const auto pair = py::reinterpret_borrow<py::tuple>(part);
-    double* values = const_cast<double*>(history.data()) +
-                     static_cast<Index>(result.size()) * history.shape(1);
+    double* values =
+        const_cast<double*>(history.data()) + static_cast<Index>(result.size()) * history.shape(1);
     result.push_back(
         {static_cast<lipgd::Quantity>(pair[0].cast<int>()), pair[1].cast<Index>(), values});
   }
@@ -57,8 +58,8 @@ struct Training {
     state.previous = data<Scalar>(parts["previous"], size, "previous");
     state.velocity = data_or_null<Scalar>(parts["velocity"], size, "velocity");
     state.initial = data<Scalar>(parts["initial"], size, "initial");
-    state.path_length = data_or_null<double>(parts["path_length"],
-                                             static_cast<Index>(net.groups().size()), "path_length");
+    state.path_length = data_or_null<double>(
+        parts["path_length"], static_cast<Index>(net.groups().size()), "path_length");
     directions = parts["directions"].cast<py::list>();
     progress = data<std::int64_t>(parts["progress"], 2, "progress");
   }
@@ -143,8 +144,7 @@ int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
   if (!batch_rows.is_none()) {
     const Index steps = end - stretch.begin;
     stretch.batch_offsets = data<std::int64_t>(batch_offsets, steps + 1, "batch_offsets");
-    stretch.batch_rows =
-        data<std::int64_t>(batch_rows, stretch.batch_offsets[steps], "batch_rows");
+    stretch.batch_rows = data<std::int64_t>(batch_rows, stretch.batch_offsets[steps], "batch_rows");
   }
   stretch.seconds = seconds;
   lipgd::Stop stop = lipgd::Stop::reached;

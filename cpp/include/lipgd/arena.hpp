@@ -18,8 +18,8 @@ class Arena {
 
   template <class T>
   T* take(Index count) {
-    const auto bytes = static_cast<std::size_t>(
-        checked_product(count, static_cast<Index>(sizeof(T))));
+    const auto bytes =
+        static_cast<std::size_t>(checked_product(count, static_cast<Index>(sizeof(T))));
     std::byte* piece = begin_ == nullptr ? nullptr : begin_ + used_;
     used_ += (bytes + alignment - 1) / alignment * alignment;
     return reinterpret_cast<T*>(piece);

@@ -37,10 +37,10 @@ class Block {
     outputs_ = arena.take<Scalar>(checked_product(architecture.n_outputs(), capacity));
   }
 
-  /// Runs the samples first, ..., first + count - 1 through the layers; the outputs are those before
-  /// the output scale.
+  /// Runs the samples first, ..., first + count - 1 through the layers; the outputs are those
+  /// before the output scale.
   void forward(const PreparedParameters<Scalar>& parameters, const Inputs<Scalar>& inputs,
-               Index first, Index count) {
+               Index first, Index count, const Sharing& sharing = {}) {
     const Architecture& net = *architecture_;
     count_ = count;
     inputs_ = inputs.block(first, count, staged_);
@@ -53,8 +53,9 @@ class Block {
                        net.inputs(layer), net.outputs(layer), count, z);
       else
         affine<Scalar>(net.weights(parameters.flat(), layer), net.bias(parameters.flat(), layer), h,
-                       count, z);
-      apply_activation(layer, z);
+                       count, z, sharing);
+      sharing.split(net.outputs(layer) * count,
+                    [&](Index begin, Index size) { apply_activation(layer, begin, size); });
       h = z;
     }
     affine_last<Scalar>(net.weights(parameters.flat(), last), net.bias(parameters.flat(), last), h,
@@ -74,15 +75,15 @@ class Block {
   Scalar* product() { return product_; }
 
  private:
-  void apply_activation(Index layer, Scalar* z) {
+  void apply_activation(Index layer, Index begin, Index size) {
     const Activation& activation = architecture_->activation();
-    const Index size = architecture_->outputs(layer) * count_;
+    Scalar* z = values_[static_cast<std::size_t>(layer)] + begin;
     if (keep_ == Keep::values)
       activate(activation, size, z, z);
     else if (keep_ == Keep::slopes)
-      activate(activation, size, z, z, slopes(layer));
+      activate(activation, size, z, z, slopes(layer) + begin);
     else
-      activate(activation, size, z, z, slopes(layer), curvatures(layer));
+      activate(activation, size, z, z, slopes(layer) + begin, curvatures(layer) + begin);
   }
 
   const Architecture* architecture_;

@@ -18,9 +18,9 @@ enum class Stop : int { reached, paused, converged, diverged, cancelled };
 /// The arrays that change from step to step; their owner keeps them, and they are the checkpoint.
 template <class Scalar>
 struct DescentState {
-  Scalar* parameters = nullptr;   ///< theta_s
-  Scalar* previous = nullptr;     ///< theta_(s-1), kept for the case that theta_s diverges
-  Scalar* velocity = nullptr;     ///< or null without momentum
+  Scalar* parameters = nullptr;  ///< theta_s
+  Scalar* previous = nullptr;    ///< theta_(s-1), kept for the case that theta_s diverges
+  Scalar* velocity = nullptr;    ///< or null without momentum
   const Scalar* initial = nullptr;
   double* path_length = nullptr;  ///< one per group, or null
 };
@@ -38,15 +38,15 @@ struct DescentProblem {
   std::vector<bool> trained;         ///< one flag per group
   std::vector<double> weight_decay;  ///< one per group
   UpdateRule update;
-  double tolerance = 0.0;            ///< stop when the gradient's norm is at most this, if positive
+  double tolerance = 0.0;  ///< stop when the gradient's norm is at most this, if positive
   double activation_lipschitz = 1.0;
   std::vector<Column> columns;
   Index record_every = 1;
-  std::vector<Index> batch_sizes;    ///< all sizes that occur; empty for the full batch
+  std::vector<Index> batch_sizes;  ///< all sizes that occur; empty for the full batch
 };
 
-/// The steps of one stretch: rates of group g at step s are rates[g * group_stride + s * step_stride];
-/// batch s takes batch_rows[batch_offsets[s - begin]] up to the next offset.
+/// The steps of one stretch: rates of group g at step s are rates[g * group_stride + s *
+/// step_stride]; batch s takes batch_rows[batch_offsets[s - begin]] up to the next offset.
 struct Stretch {
   Index begin = 0;
   Index end = 0;
@@ -84,7 +84,9 @@ class Descent {
     rates_.resize(problem.net->groups().size());
   }
 
-  const SweepPlan& plan() const { return batches_.empty() ? full_.plan() : batches_.front().plan(); }
+  const SweepPlan& plan() const {
+    return batches_.empty() ? full_.plan() : batches_.front().plan();
+  }
   Recorder<Scalar>& recorder() { return recorder_; }
 
   /// Takes steps until one of the reasons to stop. The state is that of progress.step, whatever
@@ -121,9 +123,7 @@ class Descent {
 
   bool full_batch() const { return problem_.batch_sizes.empty(); }
   /// Whether the gradient over all samples is needed at the steps of a row.
-  bool row_needs_gradient() const {
-    return recorder_.wants_gradient() || problem_.tolerance > 0.0;
-  }
+  bool row_needs_gradient() const { return recorder_.wants_gradient() || problem_.tolerance > 0.0; }
 
   static detail::Clock::time_point deadline_after(double seconds) {
     if (!std::isfinite(seconds)) return detail::Clock::time_point::max();
@@ -136,8 +136,8 @@ class Descent {
     const Index step = progress.step;
     const bool row = step % problem_.record_every == 0;
     for (std::size_t g = 0; g < rates_.size(); ++g)
-      rates_[g] = stretch.rates[static_cast<Index>(g) * stretch.group_stride +
-                                step * stretch.step_stride];
+      rates_[g] =
+          stretch.rates[static_cast<Index>(g) * stretch.group_stride + step * stretch.step_stride];
     double risk = not_known;
     const bool evaluated = full_batch() || (row && row_needs_gradient());
     if (evaluated) risk = full_gradient(team, state);
@@ -204,9 +204,9 @@ class Descent {
     if (!finite) return false;
     if (state.path_length != nullptr)
       for (std::size_t g = 0; g < groups.size(); ++g)
-        state.path_length[g] += std::sqrt(squared_distance(state.parameters + groups[g].offset,
-                                                           state.previous + groups[g].offset,
-                                                           groups[g].size));
+        state.path_length[g] +=
+            std::sqrt(squared_distance(state.parameters + groups[g].offset,
+                                       state.previous + groups[g].offset, groups[g].size));
     std::swap(state.parameters, state.previous);
     return true;
   }
@@ -217,7 +217,7 @@ class Descent {
     if (!validation_.empty())
       validation_risk = validation_.front().risk(team, state.parameters, problem_.validation_inputs,
                                                  problem_.validation_targets);
-    const RowFacts<Scalar> facts{state.parameters, state.initial,   gradient_,          risk,
+    const RowFacts<Scalar> facts{state.parameters, state.initial, gradient_,        risk,
                                  validation_risk,  rates_.data(), state.path_length};
     recorder_.write(team, progress.rows, facts);
     if (team.cancelled()) return false;

@@ -13,8 +13,10 @@ class HessianSweep {
  public:
   HessianSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
                Index n_samples, int workers, Arena& arena)
-      : net_(&net), plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
-        sums_(net, trained, plan_, arena), parameters_(net, arena) {
+      : net_(&net),
+        plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
+        sums_(net, trained, plan_, arena),
+        parameters_(net, arena) {
     for (int worker = 0; worker < workers; ++worker) scratch_.emplace_back(net, loss, plan_, arena);
   }
 

@@ -15,7 +15,9 @@ class InputSweep {
  public:
   InputSweep(const Architecture& net, Index n_samples, bool with_jacobian, int workers,
              Arena& arena)
-      : net_(&net), parameters_(net, arena), n_samples_(n_samples),
+      : net_(&net),
+        parameters_(net, arena),
+        n_samples_(n_samples),
         block_size_(detail::block_size(net, static_cast<Index>(sizeof(Scalar)))) {
     const Index jacobian_size = checked_product(net.n_inputs(), net.n_outputs());
     if (with_jacobian) block_size_ = std::min(block_size_, jacobian_elements / jacobian_size);
@@ -114,7 +116,8 @@ class InputSweep {
 
   Index widest() const {
     Index size = 1;
-    for (Index layer = 0; layer < net_->depth(); ++layer) size = std::max(size, net_->inputs(layer));
+    for (Index layer = 0; layer < net_->depth(); ++layer)
+      size = std::max(size, net_->inputs(layer));
     return size;
   }
 

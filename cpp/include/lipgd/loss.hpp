@@ -88,7 +88,8 @@ class BlockLoss {
   double evaluate(Scalar* outputs, const Targets<Scalar>& targets, Index first, Index count,
                   double scale, double factor) {
     const auto s = static_cast<Scalar>(scale);
-    const auto f = static_cast<Scalar>(scale * factor * (per_output() ? 1.0 / outputs_in_double() : 1.0));
+    const auto f =
+        static_cast<Scalar>(scale * factor * (per_output() ? 1.0 / outputs_in_double() : 1.0));
     const Scalar* y = targets.block(first, count, n_outputs_, targets_);
     std::fill_n(losses_, count, Scalar(0));
     switch (loss_.kind) {
@@ -215,8 +216,9 @@ class BlockLoss {
     }
   }
 
-  /// log sum_j exp(f_j) - sum_j t_j f_j with t = (1 - smoothing) onehot + smoothing / n_outputs. With
-  /// the largest output taken out it is a sum of nonnegative terms, so a small loss keeps its digits.
+  /// log sum_j exp(f_j) - sum_j t_j f_j with t = (1 - smoothing) onehot + smoothing / n_outputs.
+  /// With the largest output taken out it is a sum of nonnegative terms, so a small loss keeps its
+  /// digits.
   template <bool with_derivative>
   void cross_entropy(Scalar* outputs, const std::int64_t* labels, Index count, Scalar scale,
                      Scalar factor) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -226,6 +227,31 @@ class Team {
   std::atomic<bool> dismissed_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
+};
+
+/// How the work on one block is shared: one worker does all of it, or a team does fixed pieces.
+class Sharing {
+ public:
+  Sharing() = default;
+  explicit Sharing(Team& team) : team_(&team) {}
+
+  /// Calls f(begin, size) for pieces of [0, size); the pieces are a function of the size alone.
+  template <class Function>
+  void split(Index size, const Function& f) const {
+    if (team_ == nullptr) {
+      f(Index{0}, size);
+      return;
+    }
+    const Index piece = std::max(least_piece, ((size + pieces - 1) / pieces + 7) / 8 * 8);
+    team_->run((size + piece - 1) / piece,
+               [&](Index task, int) { f(task * piece, std::min(piece, size - task * piece)); });
+  }
+
+  static constexpr Index pieces = 8;
+
+ private:
+  static constexpr Index least_piece = 16;
+  Team* team_ = nullptr;
 };
 
 /// The threads that a caller gets who asked for none in particular: what OpenMP allows here, shared

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "lipgd/network.hpp"
+#include "lipgd/parallel.hpp"
 #include "lipgd/reduce.hpp"
 
 // The products of one block of samples. Samples are columns; a weight matrix W (outputs, inputs) is
@@ -21,38 +22,37 @@ inline void fix_cache_sizes() {
 
 namespace detail {
 
-/// out += a_1 s_1 + ... + a_4 s_4 for four columns at a time.
+/// out += c_1 f_1 + c_2 f_2 + ... for columns of so many rows that lie stride apart.
 template <class Scalar>
-void add_scaled_columns(const Scalar* columns, Index rows, Index count, const Scalar* factors,
-                        Scalar* out) {
+void add_scaled_columns(const Scalar* columns, Index rows, Index stride, Index count,
+                        const Scalar* factors, Scalar* out) {
   Index n = 0;
   for (; n + 4 <= count; n += 4) {
-    const Scalar* a = columns + n * rows;
-    const Scalar *b = a + rows, *c = b + rows, *d = c + rows;
+    const Scalar* a = columns + n * stride;
+    const Scalar *b = a + stride, *c = b + stride, *d = c + stride;
     const Scalar fa = factors[n], fb = factors[n + 1], fc = factors[n + 2], fd = factors[n + 3];
     LIPGD_ELEMENTWISE_LOOP
-    for (Index i = 0; i < rows; ++i)
-      out[i] += (a[i] * fa + b[i] * fb) + (c[i] * fc + d[i] * fd);
+    for (Index i = 0; i < rows; ++i) out[i] += (a[i] * fa + b[i] * fb) + (c[i] * fc + d[i] * fd);
   }
   for (; n < count; ++n) {
-    const Scalar* a = columns + n * rows;
+    const Scalar* a = columns + n * stride;
     LIPGD_ELEMENTWISE_LOOP
     for (Index i = 0; i < rows; ++i) out[i] += a[i] * factors[n];
   }
 }
 
-/// out += the sum of the columns.
+/// out += c_1 + c_2 + ...
 template <class Scalar>
-void add_columns(const Scalar* columns, Index rows, Index count, Scalar* out) {
+void add_columns(const Scalar* columns, Index rows, Index stride, Index count, Scalar* out) {
   Index n = 0;
   for (; n + 4 <= count; n += 4) {
-    const Scalar* a = columns + n * rows;
-    const Scalar *b = a + rows, *c = b + rows, *d = c + rows;
+    const Scalar* a = columns + n * stride;
+    const Scalar *b = a + stride, *c = b + stride, *d = c + stride;
     LIPGD_ELEMENTWISE_LOOP
     for (Index i = 0; i < rows; ++i) out[i] += (a[i] + b[i]) + (c[i] + d[i]);
   }
   for (; n < count; ++n) {
-    const Scalar* a = columns + n * rows;
+    const Scalar* a = columns + n * stride;
     LIPGD_ELEMENTWISE_LOOP
     for (Index i = 0; i < rows; ++i) out[i] += a[i];
   }
@@ -63,17 +63,21 @@ void add_columns(const Scalar* columns, Index rows, Index count, Scalar* out) {
 /// Z = W H + b as columns: weights (inputs, outputs), h (inputs, count), z (outputs, count).
 template <class Scalar>
 void affine(ConstMatrixMap<Scalar> weights, const Scalar* bias, const Scalar* h, Index count,
-            Scalar* z) {
+            Scalar* z, const Sharing& sharing = {}) {
   const Index outputs = weights.cols();
-  MatrixMap<Scalar> result(z, outputs, count);
-  if (bias != nullptr)
-    result.colwise() = ConstVectorMap<Scalar>(bias, outputs);
-  else
-    result.setZero();
-  result.noalias() += weights.transpose() * ConstMatrixMap<Scalar>(h, weights.rows(), count);
+  sharing.split(outputs, [&](Index begin, Index size) {
+    auto result = MatrixMap<Scalar>(z, outputs, count).middleRows(begin, size);
+    if (bias != nullptr)
+      result.colwise() = ConstVectorMap<Scalar>(bias + begin, size);
+    else
+      result.setZero();
+    result.noalias() += weights.middleCols(begin, size).transpose() *
+                        ConstMatrixMap<Scalar>(h, weights.rows(), count);
+  });
 }
 
-/// The same for the last layer, with the samples of one output next to each other: z (count, outputs).
+/// The same for the last layer, with the samples of one output next to each other: z (count,
+/// outputs).
 template <class Scalar>
 void affine_last(ConstMatrixMap<Scalar> weights, const Scalar* bias, const Scalar* h, Index count,
                  Scalar* z) {
@@ -93,59 +97,90 @@ void affine_last(ConstMatrixMap<Scalar> weights, const Scalar* bias, const Scala
 /// that is the faster product; bias += D 1.
 template <class Scalar>
 void add_gradient(const Scalar* h, const Scalar* delta, Index inputs, Index outputs, Index count,
-                  bool transposed, Scalar* weights, Scalar* bias) {
+                  bool transposed, Scalar* weights, Scalar* bias, const Sharing& sharing = {}) {
   const ConstMatrixMap<Scalar> features(h, inputs, count), signal(delta, outputs, count);
-  if (weights != nullptr && transposed)
-    MatrixMap<Scalar>(weights, outputs, inputs).noalias() += signal * features.transpose();
-  else if (weights != nullptr)
-    MatrixMap<Scalar>(weights, inputs, outputs).noalias() += features * signal.transpose();
-  if (bias != nullptr) detail::add_columns(delta, outputs, count, bias);
+  sharing.split(outputs, [&](Index begin, Index size) {
+    const auto part = signal.middleRows(begin, size);
+    if (weights != nullptr && transposed)
+      MatrixMap<Scalar>(weights, outputs, inputs).middleRows(begin, size).noalias() +=
+          part * features.transpose();
+    else if (weights != nullptr)
+      MatrixMap<Scalar>(weights, inputs, outputs).middleCols(begin, size).noalias() +=
+          features * part.transpose();
+    if (bias != nullptr) detail::add_columns(delta + begin, size, outputs, count, bias + begin);
+  });
 }
 
 /// The same for the last layer: q (count, outputs).
 template <class Scalar>
 void add_gradient_last(const Scalar* h, const Scalar* q, Index inputs, Index outputs, Index count,
-                       Scalar* weights, Scalar* bias) {
-  if (weights != nullptr && outputs == 1)
-    detail::add_scaled_columns(h, inputs, count, q, weights);
-  else if (weights != nullptr)
-    MatrixMap<Scalar>(weights, inputs, outputs).noalias() +=
-        ConstMatrixMap<Scalar>(h, inputs, count) * ConstMatrixMap<Scalar>(q, count, outputs);
+                       Scalar* weights, Scalar* bias, const Sharing& sharing = {}) {
+  if (weights != nullptr)
+    sharing.split(inputs, [&](Index begin, Index size) {
+      if (outputs == 1)
+        detail::add_scaled_columns(h + begin, size, inputs, count, q, weights + begin);
+      else
+        MatrixMap<Scalar>(weights, inputs, outputs).middleRows(begin, size).noalias() +=
+            ConstMatrixMap<Scalar>(h, inputs, count).middleRows(begin, size) *
+            ConstMatrixMap<Scalar>(q, count, outputs);
+    });
   if (bias == nullptr) return;
-  for (Index j = 0; j < outputs; ++j)
-    bias[j] += static_cast<Scalar>(sum(q + j * count, count));
+  for (Index j = 0; j < outputs; ++j) bias[j] += static_cast<Scalar>(sum(q + j * count, count));
 }
 
-/// Pulls a signal back through a hidden layer: out = slope * (W^T D), out may be slope.
+namespace detail {
+
+/// slope *= product for some rows of a block.
 template <class Scalar>
-void pull_back(ConstMatrixMap<Scalar> weights, const Scalar* delta, const Scalar* slope,
-               Index count, Scalar* scratch, Scalar* out) {
-  const Index inputs = weights.rows(), size = inputs * count;
-  MatrixMap<Scalar>(scratch, inputs, count).noalias() =
-      weights * ConstMatrixMap<Scalar>(delta, weights.cols(), count);
-  LIPGD_ELEMENTWISE_LOOP
-  for (Index i = 0; i < size; ++i) out[i] = slope[i] * scratch[i];
+void multiply_rows(const Scalar* product, Index begin, Index size, Index rows, Index count,
+                   Scalar* slope) {
+  if (size == rows) {  // one run over the whole
+    size *= count;
+    count = 1;
+  }
+  for (Index n = 0; n < count; ++n) {
+    const Scalar* factor = product + n * rows + begin;
+    Scalar* out = slope + n * rows + begin;
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) out[i] *= factor[i];
+  }
+}
+
+}  // namespace detail
+
+/// Pulls a signal back through a layer: slope becomes slope * (W^T D).
+template <class Scalar>
+void pull_back(ConstMatrixMap<Scalar> weights, const Scalar* delta, Index count, Scalar* scratch,
+               Scalar* slope, const Sharing& sharing = {}) {
+  const Index inputs = weights.rows();
+  const ConstMatrixMap<Scalar> signal(delta, weights.cols(), count);
+  sharing.split(inputs, [&](Index begin, Index size) {
+    MatrixMap<Scalar>(scratch, inputs, count).middleRows(begin, size).noalias() =
+        weights.middleRows(begin, size) * signal;
+    detail::multiply_rows(scratch, begin, size, inputs, count, slope);
+  });
 }
 
 /// The same from the last layer: q (count, outputs).
 template <class Scalar>
-void pull_back_last(ConstMatrixMap<Scalar> weights, const Scalar* q, const Scalar* slope,
-                    Index count, Scalar* scratch, Scalar* out) {
-  const Index inputs = weights.rows(), outputs = weights.cols(), size = inputs * count;
-  if (outputs == 1) {
+void pull_back_last(ConstMatrixMap<Scalar> weights, const Scalar* q, Index count, Scalar* scratch,
+                    Scalar* slope, const Sharing& sharing = {}) {
+  const Index inputs = weights.rows(), outputs = weights.cols();
+  sharing.split(inputs, [&](Index begin, Index size) {
+    if (outputs > 1) {
+      MatrixMap<Scalar>(scratch, inputs, count).middleRows(begin, size).noalias() =
+          weights.middleRows(begin, size) * ConstMatrixMap<Scalar>(q, count, outputs).transpose();
+      detail::multiply_rows(scratch, begin, size, inputs, count, slope);
+      return;
+    }
     for (Index n = 0; n < count; ++n) {
       const Scalar factor = q[n];
-      const Scalar *w = weights.data(), *s = slope + n * inputs;
-      Scalar* to = out + n * inputs;
+      const Scalar* w = weights.data() + begin;
+      Scalar* out = slope + n * inputs + begin;
       LIPGD_ELEMENTWISE_LOOP
-      for (Index i = 0; i < inputs; ++i) to[i] = s[i] * (w[i] * factor);
+      for (Index i = 0; i < size; ++i) out[i] *= w[i] * factor;
     }
-    return;
-  }
-  MatrixMap<Scalar>(scratch, inputs, count).noalias() =
-      weights * ConstMatrixMap<Scalar>(q, count, outputs).transpose();
-  LIPGD_ELEMENTWISE_LOOP
-  for (Index i = 0; i < size; ++i) out[i] = slope[i] * scratch[i];
+  });
 }
 
 }  // namespace lipgd

@@ -36,17 +36,18 @@ template <class Scalar>
 struct RowFacts {
   const Scalar* parameters;
   const Scalar* initial;
-  const Scalar* gradient;         ///< of the risk over all samples, if a column asks for it
+  const Scalar* gradient;  ///< of the risk over all samples, if a column asks for it
   double risk;
   double validation_risk;
-  const double* rates;            ///< one per group
-  const double* path_length;      ///< one per group, or null
+  const double* rates;        ///< one per group
+  const double* path_length;  ///< one per group, or null
 };
 
 /// Spectral norms of the layers, warm-started from the last ones.
 class LayerNorms {
  public:
-  explicit LayerNorms(const Architecture& net) : net_(&net), norms_(static_cast<std::size_t>(net.depth())) {}
+  explicit LayerNorms(const Architecture& net)
+      : net_(&net), norms_(static_cast<std::size_t>(net.depth())) {}
 
   template <class Scalar>
   void measure(const Scalar* parameters) {
@@ -96,8 +97,11 @@ class Recorder {
  public:
   Recorder(const Architecture& net, std::vector<Column> columns, double activation_lipschitz,
            const Inputs<Scalar>& points, int workers, Arena& arena)
-      : net_(&net), columns_(std::move(columns)), activation_lipschitz_(activation_lipschitz),
-        points_(points), norms_(net) {
+      : net_(&net),
+        columns_(std::move(columns)),
+        activation_lipschitz_(activation_lipschitz),
+        points_(points),
+        norms_(net) {
     if (!wants(Quantity::lipschitz_lower)) return;
     jacobians_.emplace_back(net, points.n_samples(), true, workers, arena);
     point_norms_ = arena.take<double>(points.n_samples());

@@ -19,8 +19,10 @@ class RiskSweep {
   /// only risk() may be called.
   RiskSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
             Index n_samples, int workers, Arena& arena)
-      : net_(&net), plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
-        sums_(net, trained, plan_, arena), parameters_(net, arena) {
+      : net_(&net),
+        plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
+        sums_(net, trained, plan_, arena),
+        parameters_(net, arena) {
     if (net.depth() == 2 && net.n_outputs() == 1 && narrow::applies(net, 0))
       unwanted_ = arena.take<Scalar>(checked_product(workers, net.outputs(0) * net.inputs(0)));
     for (int worker = 0; worker < workers; ++worker) {
@@ -39,7 +41,7 @@ class RiskSweep {
     team.run(plan_.lanes, [&](Index lane, int worker) {
       const GradientSums<Scalar> sums = sums_.clear(lane);
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
-        return add_block(worker, inputs, targets, first, count, sums);
+        return add_block(team, worker, inputs, targets, first, count, sums);
       });
     });
     sums_.add(team, gradient);
@@ -53,7 +55,7 @@ class RiskSweep {
     team.run(plan_.lanes, [&](Index lane, int worker) {
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
         Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-        block.forward(parameters_, inputs, first, count);
+        block.forward(parameters_, inputs, first, count, sharing(team));
         return losses_[static_cast<std::size_t>(worker)].value(block.outputs(), targets, first,
                                                                count, net_->output_scale());
       });
@@ -72,35 +74,40 @@ class RiskSweep {
     return total;
   }
 
-  double add_block(int worker, const Inputs<Scalar>& inputs, const Targets<Scalar>& targets,
-                   Index first, Index count, const GradientSums<Scalar>& sums) {
+  /// One lane leaves the threads to the products of its blocks.
+  Sharing sharing(Team& team) const { return plan_.shares_blocks ? Sharing(team) : Sharing(); }
+
+  double add_block(Team& team, int worker, const Inputs<Scalar>& inputs,
+                   const Targets<Scalar>& targets, Index first, Index count,
+                   const GradientSums<Scalar>& sums) {
     Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-    block.forward(parameters_, inputs, first, count);
+    block.forward(parameters_, inputs, first, count, sharing(team));
     const double factor = 1.0 / static_cast<double>(plan_.n_samples);
     const double value = losses_[static_cast<std::size_t>(worker)].derivative(
         block.outputs(), targets, first, count, net_->output_scale(), factor);
     if (unwanted_ != nullptr)
       backward_narrow(block, worker, sums);
     else
-      backward(block, sums);
+      backward(block, sums, sharing(team));
     return value;
   }
 
   /// Adds the gradient of one block, whose outputs hold the derivative of the loss.
-  void backward(Block<Scalar>& block, const GradientSums<Scalar>& sums) const {
+  void backward(Block<Scalar>& block, const GradientSums<Scalar>& sums,
+                const Sharing& sharing) const {
     const Index last = net_->depth() - 1, count = block.count();
     add_gradient_last(block.features(last), block.outputs(), net_->inputs(last),
-                      net_->outputs(last), count, sums.weights(last), sums.bias(last));
+                      net_->outputs(last), count, sums.weights(last), sums.bias(last), sharing);
     for (Index layer = last; layer > sums_.lowest_trained(); --layer) {
       const auto weights = net_->weights(parameters_.flat(), layer);
       Scalar* slopes = block.slopes(layer - 1);
       if (layer == last)
-        pull_back_last<Scalar>(weights, block.outputs(), slopes, count, block.product(), slopes);
+        pull_back_last<Scalar>(weights, block.outputs(), count, block.product(), slopes, sharing);
       else
-        pull_back<Scalar>(weights, block.slopes(layer), slopes, count, block.product(), slopes);
+        pull_back<Scalar>(weights, block.slopes(layer), count, block.product(), slopes, sharing);
       add_gradient(block.features(layer - 1), slopes, net_->inputs(layer - 1),
                    net_->outputs(layer - 1), count, sums_.transposed(layer - 1),
-                   sums.weights(layer - 1), sums.bias(layer - 1));
+                   sums.weights(layer - 1), sums.bias(layer - 1), sharing);
     }
   }
 

@@ -11,11 +11,11 @@ namespace lipgd {
 template <class Scalar>
 struct Inputs {
   const void* data = nullptr;
-  bool is_float = false;       ///< the type of data: float, else double
-  Index n_rows = 0;            ///< rows of data
+  bool is_float = false;  ///< the type of data: float, else double
+  Index n_rows = 0;       ///< rows of data
   Index n_columns = 0;
-  Index row_stride = 0;        ///< in elements
-  Index column_stride = 1;     ///< in elements
+  Index row_stride = 0;                     ///< in elements
+  Index column_stride = 1;                  ///< in elements
   const std::int64_t* selection = nullptr;  ///< positions of the rows that count, or null: all
   Index n_selected = 0;
 
@@ -59,9 +59,7 @@ struct Targets {
   const Scalar* weights = nullptr;
   const std::int64_t* selection = nullptr;
 
-  Index row(Index n) const {
-    return selection != nullptr ? static_cast<Index>(selection[n]) : n;
-  }
+  Index row(Index n) const { return selection != nullptr ? static_cast<Index>(selection[n]) : n; }
 
   /// The values of a block with the samples of one output next to each other: (count, n_outputs).
   const Scalar* block(Index first, Index count, Index n_outputs, Scalar* scratch) const {
@@ -73,7 +71,8 @@ struct Targets {
     return scratch;
   }
   const std::int64_t* block_labels(Index first, Index count, std::int64_t* scratch) const {
-    if (labels == nullptr || selection == nullptr) return labels == nullptr ? nullptr : labels + first;
+    if (labels == nullptr || selection == nullptr)
+      return labels == nullptr ? nullptr : labels + first;
     for (Index n = 0; n < count; ++n) scratch[n] = labels[row(first + n)];
     return scratch;
   }

@@ -14,9 +14,12 @@ struct SweepPlan {
   Index n_samples = 0;
   Index lanes = 1;
   Index block = 1;
-  double nanoseconds = 0.0;  ///< rough time of one sweep on one core
+  bool shares_blocks = false;  ///< a single lane whose products are cut into pieces
+  double nanoseconds = 0.0;    ///< rough time of one sweep on one core
 
-  Index lane_begin(Index lane) const { return n_samples / lanes * lane + std::min(lane, n_samples % lanes); }
+  Index lane_begin(Index lane) const {
+    return n_samples / lanes * lane + std::min(lane, n_samples % lanes);
+  }
 };
 
 namespace detail {
@@ -24,7 +27,7 @@ namespace detail {
 // Rough costs on a current core, for the plan only: one activation with its slope, one multiply-add
 // of a product, one addition that moves a gradient through memory.
 constexpr double activation_ns = 1.3, product_ns = 0.04, reduction_ns = 0.4;
-constexpr double lane_ns = 8e3;            // shorter lanes cost more than they save
+constexpr double lane_ns = 8e3;  // shorter lanes cost more than they save
 constexpr Index max_lanes = 64;
 constexpr Index lane_memory = Index{64} << 20;
 constexpr Index block_memory = Index{192} << 10;  // a block's layers, within the second-level cache
@@ -46,7 +49,7 @@ inline Index block_size(const Architecture& net, Index scalar_bytes) {
   const Index fitting = block_memory / (per_sample * scalar_bytes);
   // A gradient beyond the cache is moved through memory once per block: make blocks longer.
   const Index gradient_bytes = net.n_parameters() * scalar_bytes;
-  const Index floor = gradient_bytes > (Index{4} << 20) ? 512
+  const Index floor = gradient_bytes > (Index{4} << 20)     ? 512
                       : gradient_bytes > (Index{256} << 10) ? 128
                                                             : min_block;
   return std::clamp(fitting / 4 * 4, floor, max_block);
@@ -62,15 +65,19 @@ inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scal
   // The lanes' sums should stay below a twentieth of the work, and below their memory.
   const double by_work = plan.nanoseconds / detail::lane_ns;
   const double by_sums = 0.05 * plan.nanoseconds / (parameters * detail::reduction_ns);
-  const double by_memory = static_cast<double>(detail::lane_memory) /
-                           (parameters * static_cast<double>(scalar_bytes));
-  const double lanes = std::min({by_work, by_sums, by_memory, static_cast<double>(detail::max_lanes),
-                                 static_cast<double>(n_samples) / detail::min_block});
+  const double by_memory =
+      static_cast<double>(detail::lane_memory) / (parameters * static_cast<double>(scalar_bytes));
+  const double lanes =
+      std::min({by_work, by_sums, by_memory, static_cast<double>(detail::max_lanes),
+                static_cast<double>(n_samples) / detail::min_block});
   // A power of two divides evenly among the threads of most machines.
   while (static_cast<double>(2 * plan.lanes) <= lanes) plan.lanes *= 2;
+  // Gradients too large for many lanes: the products themselves are shared.
+  plan.shares_blocks = plan.lanes < 4 && by_work >= 16.0;
+  if (plan.shares_blocks) plan.lanes = 1;
   const Index lane_samples = (n_samples + plan.lanes - 1) / plan.lanes;
-  const Index blocks =
-      (lane_samples + detail::block_size(net, scalar_bytes) - 1) / detail::block_size(net, scalar_bytes);
+  const Index blocks = (lane_samples + detail::block_size(net, scalar_bytes) - 1) /
+                       detail::block_size(net, scalar_bytes);
   plan.block = std::max(Index{1}, (lane_samples + blocks - 1) / std::max(Index{1}, blocks));
   return plan;
 }
@@ -79,7 +86,8 @@ inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scal
 inline int useful_threads(const SweepPlan& plan, int limit) {
   const double by_work = plan.nanoseconds / detail::lane_ns + 1.0;
   return static_cast<int>(
-      std::min({static_cast<double>(limit), by_work, static_cast<double>(plan.lanes)}));
+      std::min({static_cast<double>(limit), by_work,
+                static_cast<double>(plan.shares_blocks ? Sharing::pieces : plan.lanes)}));
 }
 
 /// Where a lane adds the gradient of its samples, null for what is not trained.

@@ -26,8 +26,8 @@ using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 template <class Scalar>
 using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
 
-/// A block of memory seen as a column-major matrix. A C-order (rows, columns) array is the map of its
-/// transpose, so samples are columns here.
+/// A block of memory seen as a column-major matrix. A C-order (rows, columns) array is the map of
+/// its transpose, so samples are columns here.
 template <class Scalar>
 using MatrixMap = Eigen::Map<Matrix<Scalar>>;
 template <class Scalar>

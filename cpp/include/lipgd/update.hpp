@@ -20,7 +20,7 @@ namespace detail {
 /// One slice of an update. Returns whether the new parameters are finite.
 template <class Scalar>
 bool update_slice(const UpdateRule& rule, Scalar rate, Scalar weight_decay, Index size,
-                    const Scalar* theta, const Scalar* gradient, Scalar* velocity, Scalar* out) {
+                  const Scalar* theta, const Scalar* gradient, Scalar* velocity, Scalar* out) {
   if (rule.momentum == 0.0) {
     LIPGD_ELEMENTWISE_LOOP
     for (Index i = 0; i < size; ++i)
