@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,11 +104,22 @@ def test_risk_has_both_columns_on_logarithmic_axes(ax: Any) -> None:
 
 def test_the_start_is_in_sight_on_the_axis_of_steps(ax: Any) -> None:
     plotting.risk(HISTORY, ax=ax)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     assert ax.get_xlim()[0] == 0
     shown = [text.get_text() for text in ax.get_xticklabels()]
     assert shown[:3] == ["0", "10", "100"]
     assert [t.get_text() for t in ax.get_yticklabels() if "times" in t.get_text()] == []
+
+
+@pytest.mark.parametrize("values", [[2.98, 3.2], [0.3, 0.9], [1e-9, 1.0], [0.02, 70.0]])
+def test_logarithmic_axes_have_some_plain_numbers(values: list[float], ax: Any) -> None:
+    plotting.risk(lipgd.History([0, 1], {"risk": values}), ax=ax)
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_ylim()
+    every = [*ax.yaxis.get_major_ticks(), *ax.yaxis.get_minor_ticks()]
+    shown = {t.label1.get_text() for t in every if low <= t.get_loc() <= high} - {""}
+    assert 2 <= len(shown) <= 12
+    assert all(float(text.replace("\N{MINUS SIGN}", "-")) > 0 for text in shown)
 
 
 def test_the_bracket_is_shaded_between_its_sides(ax: Any) -> None:
@@ -135,6 +147,14 @@ def test_equal_rates_are_one_line_and_the_last_row_has_none(ax: Any) -> None:
 def test_rates_of_a_run_are_those_of_its_settings(run: lipgd.Run, ax: Any) -> None:
     plotting.rates(run, ax=ax)
     assert columns_drawn(ax) == [run.settings.rates["W1"].tolist()]
+
+
+def test_rates_of_billions_of_steps_take_no_memory(run: lipgd.Run, ax: Any) -> None:
+    """An interrupted run with a large number of steps took minutes to draw."""
+    endless = dict.fromkeys(run.settings.rates, np.broadcast_to(0.1, 10**12))
+    settings = dataclasses.replace(run.settings, rates=endless, steps=10**12)
+    plotting.rates(dataclasses.replace(run, settings=settings), ax=ax)
+    assert ax.get_lines()[0].get_xdata()[-1] == 10**12 - 1
 
 
 def test_different_rates_are_one_line_each(ax: Any) -> None:
@@ -210,6 +230,7 @@ def test_side_by_side_has_one_legend_for_the_trainings(run: lipgd.Run) -> None:
     assert labels(risk) == ["training", "validation"]
     assert labels(lipschitz) == ["certified upper", "lower"]
     assert rates.get_legend() is None
+    assert {line.get_linestyle() for line in rates.get_lines()} == {"-"}
     assert [line.get_color() for line in figure.legends[0].get_lines()] == [
         rates.get_lines()[i].get_color() for i in (0, 1)
     ]
@@ -218,8 +239,16 @@ def test_side_by_side_has_one_legend_for_the_trainings(run: lipgd.Run) -> None:
 def test_a_history_without_rows_can_be_drawn() -> None:
     names = ("risk", "lipschitz_lower", "lipschitz_upper", "gradient_norm")
     empty = lipgd.History([], {name: np.empty(0) for name in names})
-    plotting.overview(empty).canvas.draw()
-    plotting.side_by_side({"none": empty, "some": HISTORY}).canvas.draw()
+    plotting.overview(empty).draw_without_rendering()
+    plotting.side_by_side({"none": empty, "some": HISTORY}).draw_without_rendering()
+
+
+def test_values_near_the_end_of_the_range_are_left_out() -> None:
+    """A diverging training made matplotlib raise."""
+    columns = {"risk": [1.0, 1e100, 1e300, np.inf], "lipschitz_upper": [1.0, 1e100, 1e308, np.nan]}
+    figure = plotting.overview(lipgd.History([0, 1, 2, 3], columns))
+    figure.draw_without_rendering()
+    assert columns_drawn(figure.axes[0]) == [[1.0, 1e100]]
 
 
 def test_saved_figures_are_the_same_bytes_with_text_as_text(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ _WIDTH = 30
 class ProgressBar:
     """One line that is written again and again; only the last time if stderr is no terminal."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, label: str = "") -> None:
         self._steps = max(steps, 1)
+        self._label = f"{label} " if label else ""
         self._start = time.monotonic()
         self._first_step: int | None = None
         self._line = ""
@@ -29,7 +30,7 @@ class ProgressBar:
         rate = step / seconds if seconds > 0 else 0.0
         left = (self._steps - step) / rate if rate > 0 else 0.0
         bar = ("#" * int(_WIDTH * done)).ljust(_WIDTH, ".")
-        text = f"[{bar}] {step}/{self._steps}  {rate:,.0f} steps/s  {left:.0f} s left"
+        text = f"{self._label}[{bar}] {step}/{self._steps}  {rate:,.0f} steps/s  {left:.0f} s left"
         if risk is not None:
             text += f"  risk {risk:.4g}"
         # Blanks cover what a longer line before left behind.

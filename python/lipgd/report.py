@@ -378,7 +378,8 @@ def _class(right: bool) -> str:
 
 def _numeric(lines: Sequence[Sequence[Any]], count: int) -> list[bool]:
     """Return which columns hold numbers, formatted or not."""
-    return [any(_reads_as_number(cell(line[i])) for line in lines) for i in range(count)]
+    texts = ([cell(line[i]) for line in lines if line[i] is not None] for i in range(count))
+    return [bool(column) and all(map(_reads_as_number, column)) for column in texts]
 
 
 def _reads_as_number(text: str) -> bool:

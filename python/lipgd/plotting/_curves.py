@@ -20,6 +20,7 @@ from ._lines import (
     present,
     roles,
     several,
+    thinned,
 )
 from ._style import axes_or_new
 
@@ -137,8 +138,10 @@ def rates(history_or_run: History | Run, *, ax: Axes | None = None, **line: Any)
     """
     history = history_of(history_or_run)
     if isinstance(history_or_run, Run):
-        table: dict[str, npt.NDArray[Any]] = dict(history_or_run.settings.rates)
-        steps = np.arange(history_or_run.settings.steps)
+        # Thinned before anything else: there may be billions of steps.
+        steps = thinned(history_or_run.settings.steps)
+        settings = history_or_run.settings.rates
+        table: dict[str, npt.NDArray[Any]] = {name: settings[name][steps] for name in settings}
     else:
         names = parts(history, "rate")
         if not names:

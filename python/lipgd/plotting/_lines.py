@@ -38,6 +38,8 @@ _RISKS = {
 }
 #: More points than a screen has pixels only make files large.
 _MOST_POINTS = 2000
+#: Matplotlib's margins overflow at the end of the range of float64, which diverging risks reach.
+_LARGEST = 1e200
 
 
 def history_of(history_or_run: History | Run) -> History:
@@ -133,10 +135,16 @@ def _draw(
     style: tuple[int, int],
     line: dict[str, Any],
 ) -> None:
-    rows = np.flatnonzero(np.isfinite(values))
-    if len(rows) > _MOST_POINTS:
-        rows = rows[np.linspace(0, len(rows) - 1, _MOST_POINTS).astype(np.int64)]
+    rows = np.flatnonzero(np.abs(values) <= _LARGEST)
+    rows = rows[thinned(len(rows))]
     ax.plot(step[rows], values[rows], **{**line_style(*style, len(rows)), **line})
+
+
+def thinned(count: int) -> npt.NDArray[np.int64]:
+    """Return positions from 0 to ``count``, the ends among them, as many as can be seen."""
+    if count <= _MOST_POINTS:
+        return np.arange(count)
+    return np.linspace(0, count - 1, _MOST_POINTS).astype(np.int64)
 
 
 def logarithmic_steps(ax: Axes, history: History) -> None:

@@ -33,7 +33,6 @@ _PANELS: tuple[tuple[Callable[..., Axes], tuple[str, ...]], ...] = (
     (_curves.spectral_norms, ("spectral_norm",)),
     (_curves.norms, ("displacement", "path_length", "parameter_norm")),
 )
-_MOST_COLUMNS = 3
 #: What solid and dashed lines mean in the panels of risk and Lipschitz constant.
 _ROLES = {_curves.risk: ("training", "validation"), _curves.lipschitz: ("certified upper", "lower")}
 
@@ -182,7 +181,7 @@ def _drawable(history_or_run: History | Run) -> list[Callable[..., Axes]]:
 
 
 def _grid(count: int) -> tuple[Figure, list[Axes]]:
-    columns = min(count, _MOST_COLUMNS)
+    columns = 2 if count == 4 else min(count, 3)
     figure, axes = panels(columns, -(-count // columns))
     for ax in axes[count:]:
         ax.remove()

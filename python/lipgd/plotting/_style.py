@@ -118,10 +118,11 @@ def log_values(ax: Axes) -> None:
 
 
 def _minor(ax: Axes, value: float) -> str:
-    """Return the text at 2 and 5 times a power of ten, if there are few such powers."""
+    """Return the text between powers of ten: the fewer of them there are, the more text."""
     low, high = sorted(ax.get_ylim())
     text = f"{value:g}"
-    return text if high <= 100 * low and text.strip("0.")[:1] in ("2", "5") else ""
+    few = high <= 6 * low or (high <= 100 * low and text.strip("0.")[:1] in ("2", "5"))
+    return text if few else ""
 
 
 def legend(ax: Axes, handles: list[Any] | None = None) -> None:

@@ -1,0 +1,236 @@
+"""Data for ``lipgd train``: files, classes, the loss that fits them, scaling and splitting."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lipgd import losses
+from lipgd.data import read_csv
+from lipgd.losses import Loss
+
+if TYPE_CHECKING:
+    from lipgd.experiments._prepare import Scaling
+
+__all__ = ["Problem", "load_problem"]
+
+Array = npt.NDArray[Any]
+
+_CLASSIFIERS = ("logistic", "cross_entropy")
+#: Whole numbers that differ in at most so many values may well be classes.
+_MOST_CLASSES = 20
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """One file; ``y`` has positions in ``classes`` if there are classes."""
+
+    X: Array
+    y: Array
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is trained on.
+
+    Attributes
+    ----------
+    X, y : ndarray
+        The training part, as the network sees it.
+    test : (ndarray, ndarray) or None
+        The test part.
+    loss : Loss
+        The loss, chosen or given.
+    n_outputs : int
+        Outputs of the network.
+    classes, features : tuple of str
+        Names; no classes in a regression.
+    scaling : Scaling or None
+        Means and scales, if the data are standardized.
+    note : str
+        What the user should know of the choice of the loss, if anything.
+    """
+
+    X: Array
+    y: Array
+    test: tuple[Array, Array] | None
+    loss: Loss
+    n_outputs: int
+    classes: tuple[str, ...]
+    features: tuple[str, ...]
+    scaling: Scaling | None
+    note: str
+
+
+def load_problem(arguments: argparse.Namespace) -> Problem:
+    """Read the files that the arguments name, and prepare them as they say."""
+    given = None if arguments.loss == "auto" else losses.get(arguments.loss)
+    classify = None if given is None else given.kind in _CLASSIFIERS
+    table = _read(arguments.data, arguments.label, classify)
+    loss = given or losses.get(_fitting_loss(table.classes))
+    if loss.kind == "logistic" and len(table.classes) != 2:
+        raise ValueError(
+            f"loss is logistic, but the label has {len(table.classes)} classes, "
+            "expected 2 (cross_entropy takes more)"
+        )
+    test = None
+    if arguments.test_file is not None:
+        test = _read(arguments.test_file, arguments.label, bool(table.classes))
+        test = _matching(test, table, arguments.test_file)
+    elif arguments.test_fraction:
+        table, test = _split(table, arguments.test_fraction, arguments.seed)
+    note = _note(table) if given is None else ""
+    return replace(_prepared(table, test, loss, arguments.standardize), note=note)
+
+
+def _fitting_loss(classes: Sequence[str]) -> str:
+    return {0: "mse", 2: "logistic"}.get(len(classes), "cross_entropy")
+
+
+def _note(table: _Table) -> str:
+    """Return a hint if a regression looks like classes."""
+    if table.classes or table.y.ndim > 1 or not (table.y == np.round(table.y)).all():
+        return ""
+    count = len(np.unique(table.y))
+    if count > _MOST_CLASSES:
+        return ""
+    return (
+        f"the label has {count} whole numbers and is taken as a quantity; "
+        "--loss cross_entropy takes them as classes"
+    )
+
+
+def _read(path: str, label: str | None, classify: bool | None) -> _Table:
+    """Read a file; ``classify=None`` makes classes of texts and of two distinct numbers."""
+    if Path(path).suffix.lower() in (".npz", ".npy"):
+        X, y = _read_arrays(path, label)
+        return _table_of(X, y, tuple(f"x{i}" for i in range(X.shape[1])), classify)
+    task = {None: "auto", True: "classification", False: "regression"}[classify]
+    column = -1 if label is None else int(label) if _is_integer(label) else label
+    data = read_csv(path, column, task=task)  # type: ignore[arg-type]
+    if data.task == "regression":
+        return _table_of(data.X, data.y, data.feature_names, classify)
+    y = (data.y + 1) // 2 if len(data.classes) == 2 else data.y
+    return _Table(data.X, y, data.classes, data.feature_names)
+
+
+def _read_arrays(path: str, label: str | None) -> tuple[Array, Array]:
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as raw:
+            file = np.load(raw, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                return _cut(file, label)
+            wanted = ("X", label or "y")
+            missing = [key for key in wanted if key not in file]
+            if missing:
+                raise ValueError(f"it has no array {missing[0]!r}, only {', '.join(file.files)}")
+            X, y = (file[key] for key in wanted)
+    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name} is not a readable NumPy file: {error}") from error
+    if X.ndim != 2 or X.dtype.kind not in "fiub":
+        raise ValueError(f"{name} has X of shape {X.shape} and {X.dtype}, expected a matrix")
+    if y.ndim not in (1, 2) or len(y) != len(X):
+        raise ValueError(f"{name} has {len(X)} rows in X, but {wanted[1]} has shape {y.shape}")
+    return X, y
+
+
+def _cut(table: Array, label: str | None) -> tuple[Array, Array]:
+    if table.ndim != 2 or table.shape[1] < 2 or table.dtype.kind not in "fiub":
+        raise ValueError(f"it has shape {table.shape} and {table.dtype}, expected a matrix")
+    if label is not None and not _is_integer(label):
+        raise ValueError(f"label is {label!r}, expected the position of a column")
+    column = -1 if label is None else int(label)
+    if not -table.shape[1] <= column < table.shape[1]:
+        raise ValueError(f"label is {column}, but there are {table.shape[1]} columns")
+    return np.delete(table, column, axis=1), table[:, column]
+
+
+def _table_of(X: Array, y: Array, features: tuple[str, ...], classify: bool | None) -> _Table:
+    if classify is None:
+        classify = y.ndim == 1 and (y.dtype.kind not in "fiub" or len(np.unique(y)) == 2)
+    if not classify:
+        return _Table(X, y, (), features)
+    if y.ndim != 1:
+        raise ValueError(f"the label has shape {y.shape}, expected one class per row")
+    if y.dtype.kind == "b":
+        y = y.astype(np.int64)
+    values, positions = np.unique(y, return_inverse=True)
+    names = tuple(map(_class_name, values.tolist()))
+    if len(names) < 2:
+        raise ValueError(f"the label has the single class {names[0]!r}, expected at least two")
+    return _Table(X, positions.astype(np.int64), names, features)
+
+
+def _matching(test: _Table, table: _Table, path: str) -> _Table:
+    """Return the test table with the positions of the training table's classes."""
+    if test.X.shape[1] != table.X.shape[1]:
+        raise ValueError(
+            f"{path} has {test.X.shape[1]} inputs, but the training data have {table.X.shape[1]}"
+        )
+    if test.features != table.features:
+        raise ValueError(f"{path} has other columns than the training data, expected the same")
+    if not table.classes:
+        return test
+    unknown = [name for name in test.classes if name not in table.classes]
+    if unknown:
+        raise ValueError(
+            f"{path} has the class {unknown[0]!r}, expected {', '.join(table.classes)}"
+        )
+    positions = np.array([table.classes.index(name) for name in test.classes])
+    return replace(test, y=positions[test.y], classes=table.classes)
+
+
+def _split(table: _Table, fraction: float, seed: int) -> tuple[_Table, _Table]:
+    from lipgd.experiments._prepare import split
+
+    X, y, X_test, y_test = split(
+        table.X, table.y, fraction=fraction, seed=seed, stratify=bool(table.classes)
+    )
+    return replace(table, X=X, y=y), replace(table, X=X_test, y=y_test)
+
+
+def _prepared(table: _Table, test: _Table | None, loss: Loss, standardized: bool) -> Problem:
+    tables = [table] if test is None else [table, test]
+    pairs = [(each.X, _targets(each, loss)) for each in tables]
+    scaling = None
+    if standardized:
+        from lipgd.experiments._prepare import standardize
+
+        scaling = standardize(*pairs[0], targets=not table.classes)
+        pairs = [(scaling.inputs(X), scaling.targets(y)) for X, y in pairs]
+    (X, y), *others = pairs
+    many = len(table.classes) if loss.takes_labels else y.shape[1] if y.ndim == 2 else 1
+    return Problem(
+        X=X,
+        y=y,
+        test=others[0] if others else None,
+        loss=loss,
+        n_outputs=many,
+        classes=table.classes,
+        features=table.features,
+        scaling=scaling,
+        note="",
+    )
+
+
+def _targets(table: _Table, loss: Loss) -> Array:
+    return 2 * table.y - 1 if loss.kind == "logistic" else table.y
+
+
+def _class_name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
