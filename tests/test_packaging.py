@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import lipgd
 import pytest
+
+import lipgd
 from lipgd import _core, _threads
 
 ROOT = Path(__file__).resolve().parents[1]
