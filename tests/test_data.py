@@ -270,7 +270,7 @@ MESSAGES = [
     (
         lambda: data.regression(1, 1, teacher="lipschitz", lipschitz=0),
         ValueError,
-        "lipschitz is 0.0, expected a finite number above 0",
+        "lipschitz is 0, expected a finite number above 0",
     ),
     (lambda: data.regression(1, 1, seed=-1), ValueError, "seed is -1"),
     (lambda: data.regression(1, 1, seed=None), TypeError, "seed is None"),

@@ -66,7 +66,10 @@ def targets_of(
     """Return the values or the labels that the loss compares with."""
     array = real_array(name, y, "integer labels" if loss.takes_labels else "real numbers")
     if array.ndim > 0 and array.shape[0] != n_samples:
-        raise ValueError(f"{name} has {array.shape[0]} samples, but {inputs_name} has {n_samples}")
+        count = len(array)
+        raise ValueError(
+            f"{name} has {count} sample{'s' * (count != 1)}, but {inputs_name} has {n_samples}"
+        )
     if loss.takes_labels:
         return None, _labels(name, array, n_outputs)
     if array.shape == (n_samples,) and n_outputs == 1:
@@ -100,7 +103,8 @@ def weights_of(
     if bad.any():
         place = int(bad.argmax())
         raise ValueError(
-            f"sample_weight has {weights[place]} for sample {place}, expected finite numbers >= 0"
+            f"sample_weight has {weights[place]} for sample {place}, "
+            "expected a finite number at least 0"
         )
     largest = weights.max()
     if largest == 0:
@@ -111,6 +115,8 @@ def weights_of(
 
 def real_array(name: str, value: ArrayLike, expected: str = "real numbers") -> npt.NDArray[Any]:
     """Return ``value`` as an array of numbers or truth values in the machine's byte order."""
+    if value is None:
+        raise TypeError(f"{name} is None, expected an array of {expected}")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, expected values without a mask")
     if hasattr(value, "toarray"):
@@ -156,6 +162,8 @@ def _labels(name: str, array: npt.NDArray[Any], n_outputs: int) -> npt.NDArray[n
 
 
 def _check_signs(name: str, array: npt.NDArray[Any]) -> None:
+    if array.dtype.kind == "b":
+        raise TypeError(f"{name} has dtype bool, expected labels -1 or +1")
     bad = (array != 1) & (array != -1)
     if bad.any():
         sample, output = np.argwhere(bad)[0]

@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["choice", "flag", "integer", "number", "path_of"]
+__all__ = ["choice", "flag", "integer", "number", "path_of", "shown"]
+
+#: Characters of a value that a message shows.
+_LONGEST = 80
 
 
 def number(
@@ -32,13 +35,15 @@ def number(
         wanted = _wanted("a finite number", *limits)
         raise TypeError(f"{name} is an array of shape {value.shape}, expected {wanted}")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
+        raise TypeError(f"{name} is {shown(value)}, expected {_wanted('a finite number', *limits)}")
     try:
         result = float(value)
     except OverflowError:  # of a long int
         result = math.inf
     if not _within(result, *limits):
-        raise ValueError(f"{name} is {value!r}, expected {_wanted('a finite number', *limits)}")
+        raise ValueError(
+            f"{name} is {shown(value)}, expected {_wanted('a finite number', *limits)}"
+        )
     return result
 
 
@@ -49,17 +54,17 @@ def integer(
     limits = (None, at_least, None, at_most)
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} is {value!r}, expected {_wanted('an integer', *limits)}")
+        raise TypeError(f"{name} is {shown(value)}, expected {_wanted('an integer', *limits)}")
     result = int(value)
     if (at_least is not None and result < at_least) or (at_most is not None and result > at_most):
-        raise ValueError(f"{name} is {value!r}, expected {_wanted('an integer', *limits)}")
+        raise ValueError(f"{name} is {shown(value)}, expected {_wanted('an integer', *limits)}")
     return result
 
 
 def flag(name: str, value: Any) -> bool:
     """Return ``value`` as a bool, or raise."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}, expected True or False")
+        raise TypeError(f"{name} is {shown(value)}, expected True or False")
     return bool(value)
 
 
@@ -67,20 +72,27 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """Return ``value`` if it is one of the options, or raise."""
     options = list(options)
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}, expected one of {', '.join(options)}")
+        raise TypeError(f"{name} is {shown(value)}, expected one of {', '.join(options)}")
     if value not in options:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(options)}")
+        raise ValueError(f"{name} is {shown(value)}, expected one of {', '.join(options)}")
     return value
 
 
 def path_of(name: str, value: Any) -> str:
     """Return ``value`` as the name of a file, or raise."""
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{name} is {value!r}, expected a path")
+        raise TypeError(f"{name} is {shown(value)}, expected a path")
     path = os.fspath(value)
     if not isinstance(path, str):
-        raise TypeError(f"{name} is {value!r}, expected a path that is text")
+        raise TypeError(f"{name} is {shown(value)}, expected a path that is text")
     return path
+
+
+def shown(value: Any) -> str:
+    """Return a short text of a value for a message."""
+    text = repr(value)
+    long = len(text) > _LONGEST or "\n" in text
+    return f"an object of type {type(value).__name__}" if long else text
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lipgd._layout import Layout
 
-__all__ = ["column_codes", "column_names"]
+__all__ = ["column_codes", "column_names", "column_patterns"]
 
 #: In the order of the C++ enumeration: the quantity, and what its part may be.
 _QUANTITIES = {
@@ -33,6 +33,19 @@ def column_names(layout: Layout) -> tuple[str, ...]:
         if part:
             groups = (name for name in layout.names if part != "layer" or name.startswith("W"))
             names.extend(f"{quantity}:{group}" for group in groups)
+    return tuple(names)
+
+
+def column_patterns(layout: Layout) -> tuple[str, ...]:
+    """Return these names for messages: with one entry for all parts of a quantity."""
+    stars = {"group": "*", "all or group": "*", "layer": "W*"}
+    names = []
+    for quantity, part in _QUANTITIES.items():
+        if part in ("", "all or group"):
+            names.append(quantity)
+        if part:
+            names.append(f"{quantity}:{stars[part]}")
+    names[-1] += f" (with {', '.join(layout.names)})"
     return tuple(names)
 
 

@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from lipgd._check import path_of
+
 __all__ = ["atomic_writer", "read_npz", "write_npz"]
 
 Array = npt.NDArray[Any]
@@ -55,7 +57,7 @@ _DAMAGE = (
 @contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` once it is complete and on the disk."""
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(path_of("path", path)))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path is {str(path)!r}, but its folder does not exist")
     if target.is_dir():
@@ -100,7 +102,7 @@ def read_npz(
     Files of another kind, of a version above ``version``, with more than ``max_bytes``, and files
     that are damaged or hostile raise a ValueError before memory is taken for what they declare.
     """
-    with open(path, "rb") as file:
+    with open(path_of("path", path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
             if size > max_bytes:

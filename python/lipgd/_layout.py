@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from lipgd._arguments import real_array
+from lipgd._check import shown
 from lipgd.types import ArrayLike, FloatArray
 
 __all__ = ["Layout", "Parameters"]
@@ -131,7 +132,7 @@ class Parameters:
 
 def _matrices(weights: Sequence[ArrayLike]) -> list[FloatArray]:
     if isinstance(weights, (str, bytes)) or not hasattr(weights, "__len__"):
-        raise TypeError(f"weights is {weights!r}, expected a sequence of matrices")
+        raise TypeError(f"weights is {shown(weights)}, expected a sequence of matrices")
     if len(weights) == 0:
         raise ValueError("weights is empty, expected at least one matrix")
     matrices = [_real(f"weights[{layer}]", value) for layer, value in enumerate(weights)]
@@ -154,7 +155,7 @@ def _vectors(
     if biases is None:
         return [None] * len(matrices)
     if isinstance(biases, (str, bytes)) or not hasattr(biases, "__len__"):
-        raise TypeError(f"biases is {biases!r}, expected a sequence of vectors")
+        raise TypeError(f"biases is {shown(biases)}, expected a sequence of vectors")
     if len(biases) != len(matrices):
         raise ValueError(f"biases has {len(biases)} entries, but there are {len(matrices)} layers")
     vectors: list[FloatArray | None] = []

@@ -11,15 +11,15 @@ import numpy as np
 from lipgd import _core, losses
 from lipgd._arguments import finite_inputs_of, targets_of, weights_of
 from lipgd._batches import SAMPLINGS, Batches
-from lipgd._check import choice, flag, integer, number
-from lipgd._columns import column_codes, column_names
+from lipgd._check import choice, flag, integer, number, shown
+from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
 from lipgd._threads import thread_choice
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Settings
 from lipgd.schedules import Schedule, ScheduleLike, resolve
-from lipgd.schedules._kinds import Constant
+from lipgd.schedules._kinds import Constant, FromArray
 from lipgd.types import ArrayLike, DoubleArray, FloatArray
 
 __all__ = ["Plan", "make_plan"]
@@ -102,14 +102,12 @@ def make_plan(
     trained = [name for name in layout.names if name not in fixed]
     if not trained:
         raise ValueError("frozen names every parameter, expected one that can be trained")
-    recorded = _names("record", record, column_names(layout))
+    recorded = _names("record", record, column_names(layout), column_patterns(layout))
     if "validation_risk" in recorded and validation is None:
         raise ValueError("record has validation_risk, but validation is missing")
     if checkpoint_every is not None:
         integer("checkpoint_every", checkpoint_every, at_least=1)
-    rates, by_name = _rates(
-        rate, integer("steps", steps, at_least=0, at_most=_MOST_STEPS), layout, trained
-    )
+    rates, by_name = _rates(rate, _steps(steps), layout, trained)
     threads, shared = thread_choice(n_threads)
     x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
     settings = Settings(
@@ -156,22 +154,31 @@ def make_plan(
 
 def _check_network(net: Network) -> None:
     if not isinstance(net, Network):
-        raise TypeError(f"net is {net!r}, expected a Network")
+        raise TypeError(f"net is {shown(net)}, expected a Network")
     if not np.isfinite(net._flat).all():
         raise ValueError("net has a parameter that is not finite, expected finite numbers")
 
 
-def _names(argument: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+def _steps(steps: int) -> int:
+    if integer("steps", steps, at_least=0) > _MOST_STEPS:
+        raise ValueError(f"steps is {steps}, expected at most {_MOST_STEPS}")
+    return int(steps)
+
+
+def _names(
+    argument: str, names: Iterable[str], known: tuple[str, ...], patterns: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     if isinstance(names, str):
         names = (names,)
     if not isinstance(names, Iterable):
-        raise TypeError(f"{argument} is {names!r}, expected names such as ({known[0]!r},)")
+        raise TypeError(f"{argument} is {shown(names)}, expected names such as ({known[0]!r},)")
     listed = list(names)
     for name in listed:
         if not isinstance(name, str):
-            raise TypeError(f"{argument} has {name!r}, expected names such as {known[0]!r}")
+            raise TypeError(f"{argument} has {shown(name)}, expected names such as {known[0]!r}")
         if name not in known:
-            raise ValueError(f"{argument} has {name!r}, expected some of {', '.join(known)}")
+            some = ", ".join(patterns or known)
+            raise ValueError(f"{argument} has {shown(name)}, expected some of {some}")
     return tuple(dict.fromkeys(listed))
 
 
@@ -183,7 +190,7 @@ def _rates(
 ) -> tuple[DoubleArray, dict[str, DoubleArray]]:
     """Return the rates of all groups, and those of the trained ones by name."""
     if not isinstance(rate, Mapping):
-        one = _rate_array(resolve(rate), steps)
+        one = _rate_array("rate", resolve(rate), steps)
         return (
             np.broadcast_to(one, (len(layout.names), steps)),
             dict.fromkeys(trained, one),
@@ -194,12 +201,17 @@ def _rates(
     missing = [name for name in trained if name not in rate]
     if missing:
         raise ValueError(f"rate has no entry for {missing[0]!r}, expected {', '.join(trained)}")
-    by_name = {name: _rate_array(resolve(rate[name], f"rate[{name!r}]"), steps) for name in trained}
+    by_name = {}
+    for name in trained:
+        label = f"rate[{name!r}]"
+        by_name[name] = _rate_array(label, resolve(rate[name], label), steps)
     none = np.broadcast_to(np.float64(0.0), steps)
     return np.stack([by_name.get(name, none) for name in layout.names]), by_name
 
 
-def _rate_array(schedule: Schedule, steps: int) -> DoubleArray:
+def _rate_array(name: str, schedule: Schedule, steps: int) -> DoubleArray:
+    if isinstance(schedule, FromArray) and len(schedule.a) < steps:
+        raise ValueError(f"{name} has {len(schedule.a)} entries, but steps is {steps}")
     if isinstance(schedule, Constant):  # one number serves any number of steps
         return np.broadcast_to(np.float64(schedule.rate), steps)
     rates = schedule.rates(steps)

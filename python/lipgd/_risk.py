@@ -8,6 +8,7 @@ import numpy as np
 
 from lipgd import _core, losses
 from lipgd._arguments import Targets, finite_inputs_of, targets_of, weights_of
+from lipgd._check import shown
 from lipgd._layout import Layout, Parameters
 from lipgd._threads import thread_choice
 from lipgd.losses import Loss
@@ -186,8 +187,9 @@ def hessian_vector_product(
     ... ).weights[0].item()
     10.0
     """
+    _check_network(net)
     if not isinstance(direction, Parameters):
-        raise TypeError(f"direction is {direction!r}, expected a Gradient or a Network")
+        raise TypeError(f"direction is {shown(direction)}, expected a Gradient or a Network")
     if direction._layout != net._layout:
         raise ValueError(
             f"direction has the parameters {_describe(direction)}, "
@@ -210,12 +212,16 @@ def _data(
     loss: str | Loss,
     sample_weight: ArrayLike | None,
 ) -> tuple[FloatArray, Targets, Loss]:
-    if not isinstance(net, Network):
-        raise TypeError(f"net is {net!r}, expected a Network")
+    _check_network(net)
     kind = losses.get(loss)
     x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
     values, labels = targets_of("y", y, kind, len(x), net.n_outputs, net.dtype)
     return x, (values, labels, weights_of(sample_weight, len(x), net.dtype)), kind
+
+
+def _check_network(net: Network) -> None:
+    if not isinstance(net, Network):
+        raise TypeError(f"net is {shown(net)}, expected a Network")
 
 
 def _describe(parameters: Parameters) -> str:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lipgd._check import number
+from lipgd._check import number, shown
 
 __all__ = ["names", "weights_and_biases"]
 
@@ -104,7 +104,9 @@ def weights_and_biases(
 
 def _parse(init: str) -> tuple[str, float]:
     if not isinstance(init, str):
-        raise TypeError(f"init is {init!r}, expected a name such as 'he_normal' or 'normal(0.1)'")
+        raise TypeError(
+            f"init is {shown(init)}, expected a name such as 'he_normal' or 'normal(0.1)'"
+        )
     match = re.fullmatch(r"(\w+)(?:\((.*)\))?", init.strip())
     name, text = (match[1], match[2]) if match else (init, None)
     if name not in names() or (text is not None and name not in _SCALED):
@@ -116,5 +118,5 @@ def _parse(init: str) -> tuple[str, float]:
     try:
         scale = float(text)
     except ValueError:
-        scale = math.nan
+        raise ValueError(f"init is {init!r}, expected a number as in '{name}(0.1)'") from None
     return name, number(f"the scale of init {init!r}", scale, at_least=0)

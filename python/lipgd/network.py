@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lipgd import _core, activations, initialization
 from lipgd._arguments import inputs_of
-from lipgd._check import flag, integer, number
+from lipgd._check import flag, integer, number, shown
 from lipgd._files import read_npz, write_npz
 from lipgd._layout import Parameters
 from lipgd._threads import thread_choice
@@ -130,10 +130,7 @@ class Network(Parameters):
         widths = _sizes(sizes)
         flag("biases", biases)
         precision = _dtype(dtype)
-        if isinstance(seed, np.random.Generator):
-            rng = seed
-        else:
-            rng = np.random.default_rng(integer("seed", seed, at_least=0))
+        rng = seed if isinstance(seed, np.random.Generator) else _generator(seed)
         drawn_weights, drawn_biases = initialization.weights_and_biases(init, widths, rng)
         if output_scale is None:
             mean_field = init.strip() == "mean_field" and len(widths) > 2
@@ -321,8 +318,14 @@ class Network(Parameters):
 
 def _sizes(sizes: Any) -> list[int]:
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__len__") or len(sizes) < 2:
-        raise ValueError(f"sizes is {sizes!r}, expected inputs, hidden widths and outputs")
+        raise ValueError(f"sizes is {shown(sizes)}, expected inputs, hidden widths and outputs")
     return [integer(f"sizes[{i}]", size, at_least=1) for i, size in enumerate(sizes)]
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    if isinstance(seed, np.random.RandomState):
+        raise TypeError("seed is a RandomState, expected an integer or a numpy.random.Generator")
+    return np.random.default_rng(integer("seed", seed, at_least=0))
 
 
 def _dtype(dtype: npt.DTypeLike | None) -> np.dtype[Any]:

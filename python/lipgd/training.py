@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lipgd import _core
 from lipgd._batches import Round
-from lipgd._check import flag
+from lipgd._check import flag, shown
 from lipgd._checkpoint import check_target, read_checkpoint, write_checkpoint
 from lipgd._plan import Plan, make_plan
 from lipgd._progress import ProgressBar
@@ -176,7 +176,7 @@ def train(
         n_threads=n_threads,
     )
     if callback is not None and not callable(callback):
-        raise TypeError(f"callback is {callback!r}, expected a function of a Snapshot")
+        raise TypeError(f"callback is {shown(callback)}, expected a function of a Snapshot")
     flag("progress", progress)
     if checkpoint is not None:
         check_target(checkpoint)

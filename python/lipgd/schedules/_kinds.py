@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._check import shown
 from ._base import Rates, Schedule, Steps
 
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -261,7 +262,16 @@ class FromCallable(Schedule):
     name: str = field(compare=False)
 
     def _formula(self, steps: Steps) -> Rates:
-        return np.array([float(self.function(step)) for step in steps.tolist()], dtype=np.float64)
+        return np.array([self._rate(step) for step in steps.tolist()], dtype=np.float64)
+
+    def _rate(self, step: int) -> float:
+        value = self.function(step)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"{self.name} is {shown(value)} at step {step}, expected a number"
+            ) from error
 
     @property
     def limit(self) -> float:
