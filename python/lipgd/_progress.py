@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
 __all__ = ["ProgressBar"]
 
-_WIDTH = 30
+_WIDEST, _NARROWEST = 30, 5
+#: Columns beside the label that are worth having.
+_FOR_NUMBERS = 40
 
 
 class ProgressBar:
@@ -29,15 +32,27 @@ class ProgressBar:
         seconds = time.monotonic() - self._start
         rate = step / seconds if seconds > 0 else 0.0
         left = (self._steps - step) / rate if rate > 0 else 0.0
-        bar = ("#" * int(_WIDTH * done)).ljust(_WIDTH, ".")
-        text = f"{self._label}[{bar}] {step}/{self._steps}  {rate:,.0f} steps/s  {left:.0f} s left"
+        facts = [f" {step}/{self._steps}", f"  {rate:,.0f} steps/s", f"  {left:.0f} s left"]
         if risk is not None:
-            text += f"  risk {risk:.4g}"
+            facts.append(f"  risk {risk:.4g}")
+        text = self._fitted(done, facts)
         # Blanks cover what a longer line before left behind.
         self._line = text.ljust(len(self._line.rstrip()))
         if self._live:
             sys.stderr.write("\r" + self._line)
             sys.stderr.flush()
+
+    def _fitted(self, done: float, facts: list[str]) -> str:
+        """Return the line, without the last facts or the label if the terminal is too narrow."""
+        # A line that wraps could not be overwritten.
+        columns = shutil.get_terminal_size().columns - 1 if self._live else sys.maxsize
+        label = self._label if len(self._label) + _FOR_NUMBERS <= columns else ""
+        room = columns - len(label) - 2
+        while len(facts) > 1 and _NARROWEST + len("".join(facts)) > room:
+            facts = facts[:-1]
+        width = max(_NARROWEST, min(_WIDEST, room - len("".join(facts))))
+        bar = ("#" * int(width * done)).ljust(width, ".")
+        return f"{label}[{bar}]{''.join(facts)}"
 
     def close(self) -> None:
         """End the line."""
