@@ -20,7 +20,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, columns: int, label: str) -> list[str
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("COLUMNS", str(columns))
     bar = ProgressBar(1000, label)
-    for step, risk in ((500, 0.012345), (1000, 0.5)):
+    for step, risk in ((500, 0.01234), (1000, 0.5)):
         bar.show(step, risk)
     bar.close()
     assert terminal.getvalue().endswith("\n")
