@@ -143,6 +143,8 @@ class Descent {
     if (evaluated) risk = full_gradient(team, state);
     if (team.cancelled()) return Stop::cancelled;
     if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
+    // A step that was cancelled after its row writes the same row again.
+    if (row) progress.rows = step / problem_.record_every;
     if (row && !write_row(team, state, risk, progress)) return Stop::cancelled;
     if (evaluated && converged()) return Stop::converged;
     if (!full_batch()) {
