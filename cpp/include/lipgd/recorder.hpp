@@ -51,8 +51,6 @@ class LayerNorms {
 
   template <class Scalar>
   void measure(const Scalar* parameters) {
-    // The proof of an upper bound needs subnormals.
-    const SubnormalMode keep(false);
     brackets_.clear();
     for (Index layer = 0; layer < net_->depth(); ++layer) {
       const auto weights = net_->weights(parameters, layer);
