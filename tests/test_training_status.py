@@ -285,6 +285,20 @@ def test_ctrl_c_is_answered_within_a_step(tmp_path):
     )
 
 
+def test_ctrl_c_that_comes_late_in_a_step_is_not_lost(tmp_path):
+    run_script(
+        tmp_path,
+        """
+        X, y = rng.normal(size=(32, 2500)), rng.normal(size=32)
+        net = lipgd.Network.create([2500, 2500, 1], "relu")
+        for attempt in range(8):
+            later(signal.SIGINT, 0.05 + 0.03 * attempt)
+            run = lipgd.train(net, X, y, steps=300, rate=1e-9, record=())
+            assert run.status == "interrupted", (attempt, run)
+        """,
+    )
+
+
 def test_the_exception_of_another_signal_comes_out(tmp_path):
     run_script(
         tmp_path,
