@@ -81,6 +81,9 @@ def test_lemma_s_is_attained_by_a_bent_neuron() -> None:
     case = scalar_case([-bend / x, 50.0], x, 1e9, activation="tanh")
     found, exact = cv.smoothness(case.quantities), hessian_norm(case)
     assert 0.98 * found.value < exact <= found.value * ROUNDING
+    samples = rc.measure_samples(case.net, case.X, case.y)
+    deep = cv.deep_smoothness(case.quantities, samples, [0.0, 0.0])
+    assert 0.98 * deep < exact <= deep * ROUNDING
     # Negative control: without the second derivative of the activation.
     quantities = case.quantities
     gauss_newton = quantities.loss_smoothness * (50.0 * x) ** 2

@@ -245,6 +245,11 @@ def test_the_reach_would_fail_under_weight_decay() -> None:
     assert abs(decayed.inner_outputs - case.inner_outputs)[0, 0] > 1.0
     assert rc.reach(case.quantities, {"W1": 0.0}).output_shift == 0.0
     rule = UpdateRule(weight_decay={"W1": 0.1})
+    met = scalar_case([2.0], 1.0, 2.0, loss="huber(9.0)")  # until the weight decays
+    decayed = met.at(met.net.replace(weights=[[[-0.0]]]))
+    size = float(np.linalg.norm(decayed.gradient["W1"]))
+    assert rc.reach(met.quantities, {"W1": 0.0}).majorants["W1"] < size
+    assert rc.update_bounds(met.quantities, {"W1": 0.0}, rule)["W1"] >= size
     assert rule.shrinks
     assert not UpdateRule(weight_decay={"W1": 0.1}, momentum=0.5).shrinks
     assert not UpdateRule(weight_decay={"W1": 0.0}).shrinks
