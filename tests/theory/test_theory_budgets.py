@@ -223,7 +223,8 @@ def test_rescaling_makes_a_target_feasible(theta: float, seed: int) -> None:
 def test_the_largest_uncapped_rate(seed: int) -> None:
     """6.4: at the rate the bound is the target, and tracked caps do not bind."""
     found = random_case(seed, largest=5).quantities
-    if 0.0 in found.weight_norms or max(rc.gradient_majorants(found).values()) == 0.0:
+    majorants = rc.gradient_majorants(found)
+    if 0.0 in found.weight_norms or max(m for n, m in majorants.items() if n[0] == "W") < 1e-100:
         return
     hold, total = 5, 9.0
     limit = 3.0 * float(rc.theorem3(found, {}, 0.0))

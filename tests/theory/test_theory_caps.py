@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from theory_cases import (
     with_groups,
 )
 
+import lipgd
 from lipgd.theory import rate_constraints as rc
 
 STEPS = 12
@@ -141,6 +143,39 @@ def test_modes_are_ordered(seed: int) -> None:
             assert tracked.majorants[name][step] <= linear.majorants[name][step] * ROUNDING
             assert tracked.radii[name][step] <= linear.radii[name][step] * ROUNDING
             assert linear.caps[name][step] <= tracked.caps[name][step] * ROUNDING
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "tanh"])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_training_with_known_caps_keeps_to_theorem_3(
+    activation: str, depth: int, dtype: type[np.floating[Any]]
+) -> None:
+    """The compiled loop with linear and tracked caps as its rates, in both precisions."""
+    rng = np.random.default_rng(depth)
+    sizes = [3, *[16] * (depth - 1), 1]
+    net = lipgd.Network.create(sizes, activation=activation, init="torch", dtype=dtype)
+    X = rng.uniform(-1, 1, (40, 3)).astype(dtype)
+    y = (3.0 * np.sin(2.0 * X[:, 0])).astype(dtype)
+    found, steps = rc.measure(net, X, y, "huber"), 60
+    G = rc.rate_function("exponential", hold=10, decay_rate=0.05)
+    limit = 2.0 * float(rc.theorem3(found, {}, 0.0))
+    budgets = rc.target_budgets(found, limit, G.limit)
+    budgets.update({name: 20.0 for name in found.names if name[0] == "b"})
+    linear = rc.linear_caps(found, budgets, G.schedule(), steps)
+    tracked = rc.tracked_caps(found, budgets, G.schedule(), 100.0, steps)
+    slack = 1e-3 if dtype == np.float32 else 1e-12  # section 4, remark (iv)
+    for caps in (linear, tracked):
+        rates = {name: (1 - slack) * np.minimum(cap, 100.0) for name, cap in caps.caps.items()}
+        record = ["lipschitz_upper", *(f"displacement:{name}" for name in found.names)]
+        run = lipgd.train(net, X, y, loss="huber", rate=rates, steps=steps, record=record)
+        totals = G(run.history.step.astype(float))
+        bounds = rc.theorem3(found, budgets, totals)
+        assert (run.history["lipschitz_upper"] <= bounds * (1 + 2e-6)).all()
+        assert bounds[-1] <= limit
+        for name in found.names:
+            moved = run.history[f"displacement:{name}"]
+            assert (moved <= caps.radii[name][run.history.step] * (1 + 1e-12)).all()
+            assert (caps.radii[name] <= budgets[name] / 40 * G.limit * (1 + 1e-12)).all()
 
 
 def test_carry_over_and_displacement_spend_what_is_left() -> None:

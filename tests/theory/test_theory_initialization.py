@@ -9,6 +9,7 @@ from theory_cases import slope_vertices
 
 import lipgd
 from lipgd.theory import initialization as ini
+from lipgd.theory import rate_constraints as rc
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
@@ -126,6 +127,26 @@ def test_laws_bound_the_networks_that_are_drawn(init: str, sizes: list[int]) -> 
     assert failures <= 100 * (delta + 0.12)
     if name != "torch":
         assert biases == (0.0,) * len(biases)
+
+
+def test_caps_before_drawing_hold_for_the_networks_that_are_drawn() -> None:
+    """Norm-only quantities with the norms of a law, and training with their caps."""
+    rng = np.random.default_rng(0)
+    X, y, steps = rng.uniform(-1, 1, (30, 3)), rng.normal(size=30), 40
+    sizes, G = [3, 20, 1], rc.rate_function("arctan", hold=5, scale=5.0)
+    any_net = lipgd.Network.create(sizes, activation="silu")
+    weights, biases = ini.Law("torch", 1e-6).norms(sizes)
+    before = rc.norm_only(rc.measure(any_net, X, y, "huber"), weights, biases)
+    limit = 2.0 * float(rc.theorem3(before, {}, 0.0))
+    budgets = rc.target_budgets(before, limit, G.limit)
+    caps = rc.linear_caps(before, {**budgets, "b1": 3.0, "b2": 3.0}, G.schedule(), steps)
+    rates = {name: np.minimum(cap, 10.0) for name, cap in caps.caps.items()}
+    for seed in range(20):
+        net = lipgd.Network.create(sizes, activation="silu", init="torch", seed=seed)
+        run = lipgd.train(net, X, y, loss="huber", rate=rates, steps=steps)
+        assert rc.lipschitz_product(run.network) <= limit
+        after = rc.gradient_majorants(rc.measure(run.network, X, y, "huber"))
+        assert all(after[name] <= caps.majorants[name][-1] for name in after)
 
 
 def test_the_least_line_is_taken() -> None:
