@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -331,3 +333,16 @@ def test_a_run_knows_its_settings():
     meta = run.history.meta
     assert (meta["n_samples"], meta["batch_size"], meta["dtype"]) == (37, 3, "float64")
     assert repr(run).startswith("Run(finished after 7 steps, ")
+
+
+def test_runs_are_objects_of_their_own():
+    problem = problem_for_numpy(1)
+    runs = [lipgd.train(*problem.data[:3], steps=3) for _ in range(2)]
+    assert runs[0] != runs[1]
+    assert runs[0].settings != runs[1].settings
+    assert len({runs[0], runs[1], runs[0]}) == 2
+    again = pickle.loads(pickle.dumps(runs[0]))
+    assert again.network == runs[0].network == runs[1].network
+    assert again.history == runs[0].history == runs[1].history
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        runs[0].status = "converged"

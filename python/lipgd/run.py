@@ -13,7 +13,7 @@ from lipgd.types import DoubleArray
 __all__ = ["Run", "Settings", "Snapshot"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """The resolved arguments of a training.
 
@@ -63,7 +63,7 @@ class Settings:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """The outcome of :func:`lipgd.train`.
 
@@ -101,7 +101,7 @@ class Run:
         return f"Run({self.status} after {self.steps} steps, {self.seconds:.3g} s: {self.message})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """The state of a running training, as a callback sees it.
 
