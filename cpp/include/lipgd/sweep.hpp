@@ -62,9 +62,9 @@ inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scal
   plan.n_samples = n_samples;
   plan.nanoseconds = detail::sweep_ns(net, n_samples);
   const auto parameters = static_cast<double>(net.n_parameters());
-  // The lanes' sums should stay below a twentieth of the work, and below their memory.
+  // The lanes' sums should stay below 3 % of the work, and below their memory.
   const double by_work = plan.nanoseconds / detail::lane_ns;
-  const double by_sums = 0.05 * plan.nanoseconds / (parameters * detail::reduction_ns);
+  const double by_sums = 0.03 * plan.nanoseconds / (parameters * detail::reduction_ns);
   const double by_memory =
       static_cast<double>(detail::lane_memory) / (parameters * static_cast<double>(scalar_bytes));
   const double lanes =
