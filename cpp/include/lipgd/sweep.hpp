@@ -47,11 +47,11 @@ inline Index block_size(const Architecture& net, Index scalar_bytes) {
   Index per_sample = net.n_inputs();
   for (Index layer = 0; layer < net.depth(); ++layer) per_sample += 2 * net.outputs(layer);
   const Index fitting = block_memory / (per_sample * scalar_bytes);
-  // A gradient beyond the cache is moved through memory once per block: make blocks longer.
+  // Once per block a product packs its weights, and moves a gradient beyond the cache through
+  // memory: longer blocks for both.
   const Index gradient_bytes = net.n_parameters() * scalar_bytes;
-  const Index floor = gradient_bytes > (Index{4} << 20)     ? 512
-                      : gradient_bytes > (Index{256} << 10) ? 128
-                                                            : min_block;
+  const Index packed = narrow::applies(net) ? min_block : Index{128};
+  const Index floor = gradient_bytes > (Index{4} << 20) ? 512 : packed;
   return std::clamp(fitting / 4 * 4, floor, max_block);
 }
 
@@ -140,7 +140,7 @@ class LaneSums {
   bool transposed(Index layer) const {
     return layer + 1 < net_->depth() &&
            (narrow::applies(*net_, layer) ||
-            (net_->inputs(layer) <= 32 && net_->inputs(layer) < net_->outputs(layer)));
+            (net_->inputs(layer) <= 128 && net_->inputs(layer) < net_->outputs(layer)));
   }
 
   /// Adds the lanes in their order, a slice of outputs of one group a task.
