@@ -93,6 +93,7 @@ struct Training {
     const auto groups = static_cast<Index>(net.groups().size());
     state.path_length = data_or_null<double>(parts["path_length"], groups, "path_length");
     state.spent = data_or_null<double>(parts["spent"], groups, "spent");
+    state.stalled = data<std::int64_t>(parts["stalled"], 1, "stalled");
     directions = parts["directions"].cast<py::list>();
     progress = data<std::int64_t>(parts["progress"], 2, "progress");
   }
@@ -187,6 +188,17 @@ int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
   return static_cast<int>(stop);
 }
 
+/// A proved upper bound of the Lipschitz constant by one of the certificates of the loop.
+template <class Scalar>
+double certificate(const py::tuple& net_parts, const Array<Scalar>& parameters, int kind,
+                   const py::tuple& slopes) {
+  const auto net = architecture(net_parts);
+  lipgd::Certificate measure(
+      net, static_cast<lipgd::CertificateKind>(kind),
+      {slopes[0].cast<double>(), slopes[1].cast<double>(), slopes[2].cast<double>()});
+  return measure(data<Scalar>(parameters, net.n_parameters(), "parameters"));
+}
+
 /// Appends the row of the last state; false if a signal stopped it.
 template <class Scalar>
 bool write_last_row(const Array<Scalar>&, const py::dict& problem, py::dict state,
@@ -207,6 +219,8 @@ void bind_training_for(py::module_& module) {
   module.def("descend", &descend<Scalar>, arg("parameters").noconvert(), arg("problem"),
              arg("state"), arg("history").noconvert(), arg("end"), arg("rates").noconvert(),
              arg("batch_rows"), arg("batch_offsets"), arg("seconds"));
+  module.def("certificate", &certificate<Scalar>, arg("net"), arg("parameters").noconvert(),
+             arg("kind"), arg("slopes"));
   module.def("write_last_row", &write_last_row<Scalar>, arg("parameters").noconvert(),
              arg("problem"), arg("state"), arg("history").noconvert());
 }

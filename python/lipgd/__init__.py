@@ -21,6 +21,7 @@ from lipgd._config import show_config
 from lipgd._core import build_info as _build_info
 from lipgd._paths import get_cmake_dir, get_include
 from lipgd._risk import Gradient, hessian_vector_product, risk, risk_and_gradient
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.lipschitz import spectral_norm
 from lipgd.network import Network
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Gradient",
     "History",
+    "LipschitzTarget",
     "Network",
+    "RateCaps",
     "Run",
     "activations",
     "data",

@@ -25,7 +25,10 @@ _SAMPLE = 64
 #: Rates that are expanded at once; one number may stand for many steps.
 _SLICE = 2**16
 #: Arrays of the state that go into the file under their own names, if there are any.
-_ARRAYS = ("parameters", "previous", "initial", "velocity", "path_length", "progress")
+_ARRAYS = (
+    *("parameters", "previous", "initial", "velocity", "squares", "last_gradient"),
+    *("path_length", "spent", "stalled", "progress"),
+)
 
 
 def write_checkpoint(
@@ -38,8 +41,8 @@ def write_checkpoint(
     """Write the state, whole or not at all."""
     arrays = {name: state[name] for name in _ARRAYS if state[name] is not None}
     arrays["rows"] = rows[:, : state["progress"][1]]
-    for layer, direction in enumerate(state["directions"]):
-        arrays[f"direction{layer + 1}"] = direction
+    for number, direction in enumerate(state["directions"], start=1):
+        arrays[f"direction{number}"] = direction
     arrays["seconds"] = np.float64(seconds)
     arrays["settings"] = json.dumps(_fingerprint(plan, state["progress"][0]))
     write_npz(path, arrays, _KIND, _VERSION)
@@ -88,7 +91,8 @@ def read_checkpoint(
     if not np.isfinite(state["parameters"]).all():
         raise ValueError(f"resume is {name!r}, but that file has parameters that are not finite")
     rows[:, :count] = _entry(name, arrays, "rows", (len(rows), count), rows.dtype)
-    state["directions"] = [_direction(name, arrays, layer) for layer in range(plan.net.depth)]
+    directions = sum(key.startswith("direction") for key in arrays)
+    state["directions"] = [_direction(name, arrays, number) for number in range(1, directions + 1)]
     return float(_entry(name, arrays, "seconds", (), np.float64))
 
 
@@ -146,9 +150,9 @@ def _settings(name: str, arrays: dict[str, Array]) -> dict[str, Any]:
     return settings
 
 
-def _direction(name: str, arrays: dict[str, Array], layer: int) -> Array:
-    """Return where the spectral norm of a layer goes on, which the core looks at closely."""
-    key = f"direction{layer + 1}"
+def _direction(name: str, arrays: dict[str, Array], number: int) -> Array:
+    """Return where a spectral norm goes on, which the core looks at closely."""
+    key = f"direction{number}"
     length = arrays[key].size if key in arrays else 0
     return _entry(name, arrays, key, (length,), np.float64)
 

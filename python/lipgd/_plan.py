@@ -14,7 +14,9 @@ from lipgd._batches import SAMPLINGS, Batches
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
+from lipgd._step_rule import StepRule, meet_target, step_rule
 from lipgd._threads import thread_choice
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Settings
@@ -36,6 +38,7 @@ class Plan:
     settings: Settings
     batches: Batches | None
     rates: DoubleArray  #: (groups, steps)
+    rule: StepRule
     problem: dict[str, Any]  #: the arguments of the core
 
     @property
@@ -59,13 +62,20 @@ class Plan:
         """Return the arrays that change, as they are before the first step."""
         flat = self.net._flat
         path = any(name.startswith("path_length") for name in self.settings.record)
+        memory = {
+            name: np.zeros_like(flat) if name in self.rule.arrays else None
+            for name in ("velocity", "squares", "last_gradient")
+        }
+        groups = len(self.net._layout.names)
         return {
             "parameters": flat.copy(),
             "previous": flat.copy(),
             "initial": flat,
-            "velocity": np.zeros_like(flat) if self.settings.momentum else None,
-            "path_length": np.zeros(len(self.net._layout.names)) if path else None,
-            "directions": [np.empty(0) for _ in range(self.net.depth)],
+            **memory,
+            "path_length": np.zeros(groups) if path else None,
+            "spent": np.zeros(groups) if isinstance(self.settings.constraint, RateCaps) else None,
+            "stalled": np.zeros(1, np.int64),
+            "directions": [],
             "progress": np.zeros(2, np.int64),
             "scratch": np.empty(0, np.uint8),
         }
@@ -79,9 +89,13 @@ def make_plan(
     loss: str | Loss,
     rate: ScheduleLike | Mapping[str, ScheduleLike],
     steps: int,
+    constraint: LipschitzTarget | RateCaps | None,
+    update: str,
     momentum: float,
     nesterov: bool,
     weight_decay: float | Mapping[str, float],
+    clip_norm: float | Mapping[str, float] | None,
+    proximal: Mapping[str, tuple[str, float]] | None,
     batch_size: int | None,
     sampling: str,
     shuffle_seed: int,
@@ -110,12 +124,30 @@ def make_plan(
     rates, by_name = _rates(rate, _steps(steps), layout, trained)
     threads, shared = thread_choice(n_threads)
     x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
+    rule = step_rule(
+        net,
+        trained,
+        update=update,
+        momentum=number("momentum", momentum, at_least=0, below=1),
+        nesterov=_nesterov(nesterov, momentum),
+        clip_norm=clip_norm,
+        proximal=proximal,
+        constraint=constraint,
+        steps=int(steps),
+        n_samples=len(x),
+    )
+    if isinstance(constraint, LipschitzTarget):
+        net = meet_target(net, trained, constraint)
     settings = Settings(
         loss=kind,
         steps=int(steps),
         rates=by_name,
-        momentum=number("momentum", momentum, at_least=0, below=1),
-        nesterov=_nesterov(nesterov, momentum),
+        constraint=constraint,
+        update=update,
+        momentum=momentum,
+        nesterov=nesterov,
+        clip_norm=clip_norm,
+        proximal=None if proximal is None else dict(proximal),
         weight_decay=_weight_decay(weight_decay, trained, layout),
         tolerance=number("tolerance", tolerance, at_least=0),
         frozen=fixed,
@@ -139,17 +171,15 @@ def make_plan(
         else finite_inputs_of("points", points, net.n_inputs, net.dtype),
         "trained": [name in trained for name in layout.names],
         "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
-        "momentum": settings.momentum,
-        "nesterov": settings.nesterov,
         "tolerance": settings.tolerance,
-        "activation_lipschitz": net.activation.lipschitz,
+        **rule.entries,
         "columns": column_codes(recorded, layout),
         "record_every": settings.record_every,
         "batch_sizes": [] if batches is None else batches.sizes,
         "threads": threads,
         "shared": shared,
     }
-    return Plan(net, settings, batches, rates, problem)
+    return Plan(net, settings, batches, rates, rule, problem)
 
 
 def _check_network(net: Network) -> None:

@@ -15,6 +15,7 @@ from lipgd._check import flag, shown
 from lipgd._checkpoint import check_target, read_checkpoint, write_checkpoint
 from lipgd._plan import Plan, make_plan
 from lipgd._progress import ProgressBar
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.losses import Loss
 from lipgd.network import Network
@@ -30,6 +31,8 @@ _REACHED, _PAUSED, _CONVERGED, _DIVERGED, _CANCELLED = range(5)
 _STRETCH = 0.05
 #: Seconds between checkpoints if no number of steps is given.
 _CHECKPOINT_SECONDS = 60.0
+#: Steps without movement that make a standstill.
+_STANDSTILL = 10
 
 
 def train(
@@ -40,9 +43,13 @@ def train(
     loss: str | Loss = "mse",
     rate: ScheduleLike | Mapping[str, ScheduleLike] = 0.01,
     steps: int = 1000,
+    constraint: LipschitzTarget | RateCaps | None = None,
+    update: str = "gradient",
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float | Mapping[str, float] = 0.0,
+    clip_norm: float | Mapping[str, float] | None = None,
+    proximal: Mapping[str, tuple[str, float]] | None = None,
     batch_size: int | None = None,
     sampling: str = "independent",
     shuffle_seed: int = 0,
@@ -82,12 +89,24 @@ def train(
         trained parameter its own, by the names ``"W1"``, ``"b1"``, ``"W2"``, ...
     steps : int
         The number of steps.
+    constraint : LipschitzTarget or RateCaps, optional
+        A Lipschitz constant to keep at every step, or caps on the learning rates.
+    update : str
+        ``"gradient"``; ``"sign"`` (of the gradient, with momentum of v); ``"adam"`` (decay rates
+        0.9 and 0.999, epsilon 1e-8); ``"conjugate_gradient"`` (Polak-Ribiere, restarted where its
+        factor would be negative).
     momentum : float
         From 0 to below 1 (heavy ball).
     nesterov : bool
         Look ahead; needs momentum.
     weight_decay : float or mapping of str to float
         Strength >= 0, coupled to the gradient; a mapping decays the parameters that it names.
+    clip_norm : float or mapping of str to float, optional
+        The largest norm of the gradient; a number clips the whole gradient, a mapping the
+        parameters that it names. The clipped gradient enters momentum.
+    proximal : mapping of str to (str, float), optional
+        Penalties by parameter, applied after each step with the step's rate: ``("l1", strength)``,
+        ``("nuclear", strength)`` or ``("frobenius", strength)``.
     batch_size : int, optional
         Samples per step; by default all of them.
     sampling : str
@@ -159,9 +178,13 @@ def train(
         loss=loss,
         rate=rate,
         steps=steps,
+        constraint=constraint,
+        update=update,
         momentum=momentum,
         nesterov=nesterov,
         weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        proximal=proximal,
         batch_size=batch_size,
         sampling=sampling,
         shuffle_seed=shuffle_seed,
@@ -268,7 +291,18 @@ class _Training:
                     return "interrupted", f"stopped by the callback at step {self.step}"
                 called_at = time.monotonic()
             self._save_if_due()
-        return "finished", f"took all {steps} steps"
+        return "finished", f"took all {steps} steps" + self._standstill()
+
+    def _standstill(self) -> str:
+        """Say that the weights no longer move, where the method "rates" has come to that."""
+        stalled = int(self.state["stalled"][0])
+        if stalled < _STANDSTILL:
+            return ""
+        return (
+            f"; the weights have stood still at the Lipschitz limit since step "
+            f"{self.step - stalled}: that point is in general not stationary, and "
+            "method='retract' would go on improving"
+        )
 
     def _stretch(self) -> int:
         """Take steps until the next round of batches, checkpoint or return by the clock."""

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -31,8 +32,9 @@ struct DescentState {
   Scalar* previous = nullptr;    ///< theta_(s-1), kept for the case that theta_s diverges
   const Scalar* initial = nullptr;
   UpdateMemory<Scalar> memory;
-  double* path_length = nullptr;  ///< one per group, or null
-  double* spent = nullptr;        ///< of the caps' budgets, one per group, or null
+  double* path_length = nullptr;    ///< one per group, or null
+  double* spent = nullptr;          ///< of the caps' budgets, one per group, or null
+  std::int64_t* stalled = nullptr;  ///< how many steps the weights have stood still at the limit
 };
 
 /// Takes steps: gradient to direction, direction to rates, and what must hold afterwards.
@@ -45,7 +47,9 @@ class Stepper {
         lengths_(net.groups().size(), 0.0),
         norms_(net.groups().size()),
         layers_(net),
-        certificate_(net, rule.target.certificate, rule.slopes) {
+        certificate_(net, rule.target.certificate, rule.slopes),
+        limit_(rule.target.limit *
+               (1.0 - 2.0 * default_spectral_tolerance * static_cast<double>(net.depth()))) {
     for (std::size_t g = 0; g < net.groups().size(); ++g)
       if (!group(g).is_bias && rule.trained[g]) matrices_.push_back(g);
   }
@@ -187,9 +191,11 @@ class Stepper {
                      std::vector<double>& rates) {
     for (double backing_off = 1e-7;; backing_off *= 8.0) {
       if (!apply_scaled(team, state, direction, wanted, reached, rates)) return false;
-      if (reached == 0.0 || certificate_(state.previous) <= rule_.target.limit) return true;
+      if (reached == 0.0 || certificate_(state.previous) <= limit_) break;
       reached = backing_off < 1.0 ? reached * (1.0 - backing_off) : 0.0;
     }
+    if (state.stalled != nullptr) *state.stalled = reached < standstill ? *state.stalled + 1 : 0;
+    return true;
   }
 
   bool apply_scaled(Team& team, DescentState<Scalar>& state, const Scalar* direction,
@@ -203,7 +209,7 @@ class Stepper {
     double factor = std::abs(net_->output_scale());
     for (Index layer = 1; layer < net_->depth(); ++layer)
       factor = detail::times_upward(factor, rule_.slopes.lipschitz);
-    return rule_.target.limit / factor * (1.0 - 1e-12);
+    return limit_ / factor * (1.0 - 1e-12);
   }
 
   std::vector<double> layer_norms(const Scalar* parameters) {
@@ -219,15 +225,16 @@ class Stepper {
   bool retract(Scalar* parameters) {
     const auto count = static_cast<double>(matrices_.size());
     double margin = 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
-    for (double bound = certificate_(parameters); !(bound <= rule_.target.limit);
+    for (double bound = certificate_(parameters); !(bound <= limit_);
          bound = certificate_(parameters), margin *= 4.0) {
       if (!std::isfinite(bound) || margin >= 1.0) return false;
       const auto factor =
-          static_cast<Scalar>(std::pow(rule_.target.limit / bound, 1.0 / count) * (1.0 - margin));
+          static_cast<Scalar>(std::pow(limit_ / bound, 1.0 / count) * (1.0 - margin));
       for (const std::size_t g : matrices_) {
         Scalar* weights = parameters + group(g).offset;
+        const Index size = group(g).size;
         LIPGD_ELEMENTWISE_LOOP
-        for (Index i = 0; i < group(g).size; ++i) weights[i] *= factor;
+        for (Index i = 0; i < size; ++i) weights[i] *= factor;
       }
     }
     return true;
@@ -251,6 +258,7 @@ class Stepper {
 
   static constexpr int most_chords = 12;
   static constexpr double least_piece = 1e-3;
+  static constexpr double standstill = 1e-6;
 
   const Architecture* net_;
   StepRule rule_;
@@ -260,6 +268,7 @@ class Stepper {
   std::vector<SpectralNorm> norms_;
   LayerNorms layers_;
   Certificate certificate_;
+  double limit_;  ///< a little lower: whoever brackets the norms again must not find more
 };
 
 }  // namespace lipgd
