@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find cmake cpp/include \
   cpp/bindings python/lipgd \( -name __pycache__ -o -path python/lipgd/include -o \
   -path python/lipgd/share \) -prune -o -type f ! -name '*.so' -print)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror
 
 .PHONY: demo test lint format headers clean

@@ -65,16 +65,16 @@ class InputSweep {
   void jacobian_norms(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
                       double* norms) {
     const Index rows = net_->n_outputs(), columns = net_->n_inputs();
-    jacobians(team, parameters, inputs, [&](Index first, Index count, Scalar* jacobians, int) {
-      const SubnormalMode keep(false);
-      SpectralNorm norm;
-      for (Index n = 0; n < count; ++n) {
-        // Every sample starts afresh: its result must not depend on its neighbours.
-        norm.forget();
-        const Scalar* jacobian = jacobians + n * rows * columns;
-        norms[first + n] = norm(jacobian, columns, rows).lower;
-      }
-    });
+    jacobians(team, parameters, inputs,
+              [&](Index first, Index count, Scalar* jacobians, int worker) {
+                SpectralNorm norm;
+                for (Index n = 0; n < count && team.keep_going(worker); ++n) {
+                  // Every sample starts afresh: its result must not depend on its neighbours.
+                  norm.forget();
+                  const Scalar* jacobian = jacobians + n * rows * columns;
+                  norms[first + n] = norm(jacobian, columns, rows).lower;
+                }
+              });
   }
 
  private:

@@ -1,0 +1,7 @@
+"""The papers' bounds as functions of numbers and arrays: one function, one statement."""
+
+from __future__ import annotations
+
+from lipgd.theory import convergence, generalization, initialization, rate_constraints
+
+__all__ = ["convergence", "generalization", "initialization", "rate_constraints"]
