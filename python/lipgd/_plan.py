@@ -11,12 +11,13 @@ import numpy as np
 from lipgd import _core, losses
 from lipgd._arguments import finite_inputs_of, targets_of, weights_of
 from lipgd._batches import SAMPLINGS, Batches
+from lipgd._caps import PlugInCaps, a_priori_rates
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
 from lipgd._step_rule import StepRule, meet_target, step_rule
 from lipgd._threads import thread_choice
-from lipgd.constraints import LipschitzTarget, RateCaps
+from lipgd.constraints import NORM_MODES, LipschitzTarget, RateCaps
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Settings
@@ -39,6 +40,7 @@ class Plan:
     batches: Batches | None
     rates: DoubleArray  #: (groups, steps)
     rule: StepRule
+    plug_in: PlugInCaps | None
     problem: dict[str, Any]  #: the arguments of the core
 
     @property
@@ -179,7 +181,48 @@ def make_plan(
         "threads": threads,
         "shared": shared,
     }
-    return Plan(net, settings, batches, rates, rule, problem)
+    plug_in = None
+    if isinstance(constraint, RateCaps) and constraint.mode in NORM_MODES:
+        values, labels, weights = problem["targets"]
+        data = (x, labels if values is None else values, weights)
+        if constraint.mode == "plug_in":
+            _refuse_plug_in(settings)
+            plug_in = PlugInCaps(constraint, net, data, kind)
+        else:
+            described = _described(settings, layout)
+            rates = a_priori_rates(constraint, net, data, kind, rates, described)
+    return Plan(net, settings, batches, rates, rule, plug_in, problem)
+
+
+def _refuse_plug_in(settings: Settings) -> None:
+    """The plug-in majorants are those of the gradient over all samples."""
+    plain = settings.update == "gradient" and settings.momentum == 0 and settings.batch_size is None
+    if not plain or settings.proximal or any(settings.weight_decay.values()):
+        raise ValueError(
+            "mode is 'plug_in', which bounds the gradient over all samples alone, expected no "
+            "batches, momentum, weight decay, penalties or other updates"
+        )
+
+
+def _described(settings: Settings, layout: Layout) -> dict[str, Any]:
+    """Return the update rule in the words of the theory."""
+    if settings.update == "conjugate_gradient":
+        raise ValueError(
+            "update is 'conjugate_gradient', whose directions have no bound before training, "
+            "expected another mode of caps"
+        )
+    penalties = settings.proximal or {}
+    clip = settings.clip_norm
+    return {
+        "method": settings.update,
+        "momentum": settings.momentum,
+        "batch_size": settings.batch_size,
+        "replacement": settings.sampling == "replacement",
+        "clip_norm": clip if isinstance(clip, (int, float)) else None,
+        "weight_decay": {name: value for name, value in settings.weight_decay.items() if value},
+        "shrinking_prox": any(kind != "l1" for kind, _ in penalties.values()),
+        "l1": {name: value for name, (kind, value) in penalties.items() if kind == "l1"},
+    }
 
 
 def _check_network(net: Network) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lipgd import _core
+from lipgd._caps import increments_of
 from lipgd._check import choice, number
 from lipgd.constraints import (
     CAP_MODES,
@@ -20,7 +21,6 @@ from lipgd.constraints import (
     RateCaps,
 )
 from lipgd.network import Network
-from lipgd.schedules import resolve
 from lipgd.types import DoubleArray
 
 __all__ = ["UPDATES", "StepRule", "certified", "meet_target", "step_rule"]
@@ -59,7 +59,9 @@ def step_rule(
     clip, clip_all = _clip(clip_norm, trained)
     caps, budgets = ("none", False, [0.0] * len(names)), None
     if isinstance(constraint, RateCaps):
-        caps, budgets = _caps(constraint, net, trained, penalties, steps, n_samples)
+        _known("budgets", constraint.budgets, trained)
+    if isinstance(constraint, RateCaps) and constraint.mode in CAP_MODES:
+        caps, budgets = _caps(constraint, net, penalties, steps, n_samples)
     entries = {
         "update": _update(update, momentum, nesterov),
         "clip": [clip.get(name, math.inf) for name in names],
@@ -190,14 +192,12 @@ def _target_code(constraint: LipschitzTarget | RateCaps | None) -> tuple[int, fl
 def _caps(
     caps: RateCaps,
     net: Network,
-    trained: list[str],
     penalties: dict[str, tuple[str, float]],
     steps: int,
     n_samples: int,
 ) -> tuple[tuple[str, bool, list[float]], DoubleArray]:
     """Return the caps as the core takes them, and the budget of every group and step."""
-    _known("budgets", caps.budgets, trained)
-    shape = resolve(caps.shape, "shape")
+    shape = increments_of(caps)
     # Of the step alone, or the running sum with the step.
     increments = shape.rates(steps) if caps.mode == "observed" else shape.total(steps)[1:]
     scale = {name: value / n_samples * (1 - caps.slack) for name, value in caps.budgets.items()}

@@ -15,6 +15,8 @@ METHODS = ("none", "retract", "rates")
 CERTIFICATES = ("product", "balanced")
 CONTROLLERS = ("conservative", "chord", "monotone_chord")
 CAP_MODES = ("none", "observed", "carry_over", "displacement")
+#: Modes that the core knows nothing of.
+NORM_MODES = ("plug_in", "tracked", "linear")
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,13 @@ class RateCaps:
     mode : str
         ``"observed"``: the budget of each step by itself; ``"carry_over"``: what earlier steps left
         over may be used; ``"displacement"``: what counts is how far the parameter is from its
-        start.
+        start. The length of a direction is also bounded by norms of data, weights and features:
+        ``"plug_in"`` with those of each step (slow: a sweep in Python per step), ``"tracked"`` with
+        those before training and tracked radii, ``"linear"`` with the budgets as radii; the last
+        two are known before training, and depend on nothing that happens in it.
+    initial : str or Law
+        What the modes tracked and linear know of the first weights: ``"given"``, or the law that
+        they are drawn from: then the caps hold with its probability for any draw.
     norm : str
         ``"frobenius"`` or ``"spectral"`` norm of the directions of weight matrices.
     slack : float
@@ -128,6 +136,7 @@ class RateCaps:
     budgets: Mapping[str, float]
     shape: Any = field(default=1.0)
     mode: str = "observed"
+    initial: Any = "given"
     norm: str = "frobenius"
     slack: float = 1e-3
 
@@ -138,7 +147,15 @@ class RateCaps:
             )
         for name, value in self.budgets.items():
             number(f"budgets[{name!r}]", value, above=0)
-        choice("mode", self.mode, CAP_MODES[1:])
+        choice("mode", self.mode, (*CAP_MODES[1:], *NORM_MODES))
+        if self.initial != "given" and not hasattr(self.initial, "norms"):
+            raise TypeError(f"initial is {self.initial!r}, expected 'given' or a Law")
+        if self.initial != "given" and self.mode not in ("tracked", "linear"):
+            raise ValueError(
+                f"initial is a law, but mode is {self.mode!r}, expected tracked or linear"
+            )
+        if self.mode in NORM_MODES and self.norm == "spectral":
+            raise ValueError(f"norm is 'spectral', but mode is {self.mode!r}, expected 'frobenius'")
         choice("norm", self.norm, ("frobenius", "spectral"))
         number("slack", self.slack, at_least=0, below=1)
 

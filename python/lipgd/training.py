@@ -314,13 +314,18 @@ class _Training:
                 self.round = self.plan.batches.round_of(self.step)
             end = min(end, self.round.end)
             rows, offsets = self.round.part(self.step, end)
+        rates = self.plan.rates
+        if self.plan.plug_in is not None:
+            end = self.step + 1
+            now = self.plan.plug_in.at(self.step, self.state["parameters"], rates[:, self.step])
+            rates = np.broadcast_to(now[:, None], (len(now), end))
         stop: int = _core.descend(
             self.state["parameters"],
             self.plan.problem,
             self.state,
             self.rows,
             end,
-            self.plan.rates,
+            rates,
             rows,
             offsets,
             _STRETCH,
