@@ -43,6 +43,9 @@ def test_any_step_can_be_reached_alone(sampling):
     rows, offsets = drawn.part(rounds, rounds + 2)
     assert rows.tolist() == forward[rounds] + forward[rounds + 1]
     assert offsets.tolist() == [0, len(forward[rounds]), len(rows)]
+    rows, offsets = drawn.part(rounds + 1, rounds + 2)
+    assert rows.tolist() == forward[rounds + 1]
+    assert offsets.tolist() == [0, len(rows)]
     assert len(drawn.part(rounds + 1, rounds + 1)[0]) == 0
 
 

@@ -132,6 +132,7 @@ def test_equality_is_by_value():
         biases=[None if b is None else b.astype(np.float32) for b in net.biases],
     )
     assert single != net
+    assert lipgd.Network([[[1.0]]]) != lipgd.Network([np.ones((1, 1), np.float32)])
     assert net != 3
     nan = lipgd.Network([[[np.nan]]])
     assert nan == lipgd.Network([[[np.nan]]])
@@ -287,4 +288,6 @@ def test_mixed_precisions_become_double(dtypes):
     net = lipgd.Network([np.ones((1, 1), dtypes[0])], [np.ones(1, dtypes[1])])
     assert net.dtype == np.float64
     assert lipgd.Network([np.ones((1, 1), np.float32)], [None]).dtype == np.float32
+    swapped = lipgd.Network([np.full((1, 1), 0.1, ">f4")])
+    assert swapped == lipgd.Network([np.full((1, 1), 0.1, np.float32)])
     assert lipgd.Network([[[1]], [[True]]]).dtype == np.float64

@@ -37,6 +37,7 @@ SHAPES = {
     "many samples, outputs": ((33, 31, 5), 3001),
     "five layers": ((6, 16, 15, 17, 8, 3), 400),
     "bottleneck": ((8, 64, 1, 64, 4), 211),
+    "large gradient": ((700, 1200, 3), 150),
 }
 
 
@@ -178,7 +179,16 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return copy
 
 
+def packed(array: np.ndarray) -> np.ndarray:
+    """The same array as a part of records, at strides that are no multiples of its items."""
+    fields = [("gap", np.uint8), ("values", array.dtype, array.shape[1:])]
+    records = np.empty(len(array), fields)
+    records["values"] = array
+    return records["values"]
+
+
 LAYOUTS = {
+    "packed records": packed,
     "F order": np.asfortranarray,
     "spread": spread,
     "unaligned": lambda array: shifted(array, 3),

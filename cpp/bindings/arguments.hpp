@@ -106,16 +106,13 @@ auto with_memory(const Make& make, std::unique_ptr<std::byte[]>& memory) {
 /// Runs body(team) without the GIL; a signal's exception is thrown afterwards.
 template <class Body>
 void without_gil(int n_workers, const Body& body) {
-  bool cancelled = false;
   {
     const py::gil_scoped_release release;
     SignalPoll poll;
-    lipgd::with_team(n_workers, &poll, true, [&](lipgd::Team& team) {
-      body(team);
-      cancelled = team.cancelled();
-    });
+    lipgd::with_team(n_workers, &poll, true, body);
   }
-  if (cancelled) throw py::error_already_set();
+  // The signal may have come after the body looked for it last.
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
 }
 
 }  // namespace arguments

@@ -133,10 +133,10 @@ struct Training {
   int n_workers = 1;
 };
 
-/// Runs body(training, descent, team) without the GIL. Ctrl-C stops the body and is used up; the
-/// exception of another signal handler is thrown.
+/// Runs body(training, descent, team) without the GIL. True if Ctrl-C came, which may be after the
+/// body looked for it last; the exception of another signal handler is thrown.
 template <class Scalar, class Body>
-void work(Training<Scalar>& training, py::dict& state, const Body& body) {
+bool work(Training<Scalar>& training, py::dict& state, const Body& body) {
   lipgd::Arena counter;
   training.descent(counter);
   // The caller keeps the memory from stretch to stretch: fresh pages cost more than many steps.
@@ -155,9 +155,10 @@ void work(Training<Scalar>& training, py::dict& state, const Body& body) {
                      [&](lipgd::Team& team) { body(descent, team); });
   }
   training.save_directions(descent);
-  if (PyErr_Occurred() == nullptr) return;
+  if (PyErr_Occurred() == nullptr) return false;
   if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0) throw py::error_already_set();
   PyErr_Clear();
+  return true;
 }
 
 /// Takes the steps up to end and tells why it stopped. All that changes is in state, the step and
@@ -181,10 +182,11 @@ int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
   }
   stretch.seconds = seconds;
   lipgd::Stop stop = lipgd::Stop::reached;
-  work(training, state, [&](lipgd::Descent<Scalar>& descent, lipgd::Team& team) {
+  const auto body = [&](lipgd::Descent<Scalar>& descent, lipgd::Team& team) {
     stop = descent.run(team, training.state, stretch, progress);
     training.write_progress(progress);
-  });
+  };
+  if (work(training, state, body)) stop = lipgd::Stop::cancelled;
   return static_cast<int>(stop);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -258,11 +259,14 @@ class _Training:
         except KeyboardInterrupt:
             status, message, in_haste = "interrupted", f"interrupted at step {self.step}", True
         finally:
-            self.save()
+            # A further Ctrl-C costs the file or the row that it meets, but not the run.
+            with contextlib.suppress(KeyboardInterrupt):
+                self.save()
             if bar is not None:
                 bar.close()
         if not in_haste:
-            self._write_last_row()
+            with contextlib.suppress(KeyboardInterrupt):
+                self._write_last_row()
         return self._outcome(status, message)
 
     def _descend(

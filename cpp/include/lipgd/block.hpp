@@ -35,6 +35,8 @@ class Block {
     }
     if (keep != Keep::values) product_ = arena.take<Scalar>(widest);
     outputs_ = arena.take<Scalar>(checked_product(architecture.n_outputs(), capacity));
+    if (narrow::applies(architecture))
+      partial_ = arena.take<Scalar>(checked_product(narrow::lanes_of<Scalar>, capacity));
   }
 
   /// Runs the samples first, ..., first + count - 1 through the layers; the outputs are those
@@ -60,6 +62,21 @@ class Block {
     }
     affine_last<Scalar>(net.weights(parameters.flat(), last), net.bias(parameters.flat(), last), h,
                         count, outputs_);
+  }
+
+  /// The same for a network that narrow passes are for; features and slopes hold their strips then.
+  void forward_narrow(const PreparedParameters<Scalar>& parameters, const Inputs<Scalar>& inputs,
+                      Index first, Index count) {
+    const Architecture& net = *architecture_;
+    count_ = count;
+    inputs_ = inputs.block(first, count, staged_);
+    const Scalar* w = parameters.narrow_layer(0);
+    const Scalar* outer_bias = net.bias(parameters.flat(), 1);
+    narrow::forward(net.activation(), w, w + net.inputs(0) * net.outputs(0),
+                    net.weights(parameters.flat(), 1).data(),
+                    outer_bias == nullptr ? Scalar(0) : outer_bias[0], inputs_, net.inputs(0),
+                    net.outputs(0), count, values_[0], keep_ == Keep::values ? nullptr : slopes_[0],
+                    outputs_, partial_);
   }
 
   Index count() const { return count_; }
@@ -93,6 +110,7 @@ class Block {
   Scalar* staged_;
   Scalar* product_ = nullptr;
   Scalar* outputs_;
+  Scalar* partial_ = nullptr;
   std::vector<Scalar*> values_, slopes_, curvatures_;
 };
 

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
 
 #include "lipgd/arena.hpp"
 #include "lipgd/network.hpp"
+#include "lipgd/reduce.hpp"
 
 // Layers with few inputs. A general product spends more on packing and on moving its result than on
 // these sums, so they have kernels that keep the sums over the inputs in registers.
@@ -19,6 +21,11 @@ constexpr Index max_inputs = 16;
 /// Whether a layer has kernels here.
 inline bool applies(const Architecture& net, Index layer) {
   return net.inputs(layer) <= max_inputs && net.outputs(layer) >= 2 * net.inputs(layer);
+}
+
+/// Whether a network is one narrow hidden layer and one output: it has whole passes here.
+inline bool applies(const Architecture& net) {
+  return net.depth() == 2 && net.n_outputs() == 1 && applies(net, 0);
 }
 
 /// Calls f(std::integral_constant<int, inputs>) for 1 <= inputs <= max_inputs.
@@ -62,23 +69,25 @@ constexpr int registers_for() {
   return 2 * (inputs + 2) <= available ? 2 : 1;
 }
 
-/// z = b + w_1 x_1 + ... for so many registers of neurons; w is (outputs, inputs).
+/// z = b + w_1 x_1 + ... for so many registers of neurons; the columns of w (outputs, inputs) and
+/// of z lie apart by their strides.
 template <int inputs, int registers, int lanes, class Scalar>
-inline void affine_tile(const Scalar* w, const Scalar* bias, const Scalar* x, Index outputs,
-                        Index count, Scalar* z) {
+inline void affine_tile(const Scalar* w, Index w_stride, const Scalar* bias, const Scalar* x,
+                        Index count, Scalar* z, Index z_stride) {
   using Lane = Eigen::Array<Scalar, lanes, 1>;
   using ConstMap = Eigen::Map<const Lane>;
   Lane weights[std::size_t{registers}][std::size_t{inputs}], shift[std::size_t{registers}];
   for (int r = 0; r < registers; ++r) {
-    for (int j = 0; j < inputs; ++j) weights[r][j] = ConstMap(w + j * outputs + r * lanes);
+    for (int j = 0; j < inputs; ++j) weights[r][j] = ConstMap(w + j * w_stride + r * lanes);
     shift[r] = ConstMap(bias + r * lanes);
   }
-  for (Index n = 0; n < count; ++n)
-    for (int r = 0; r < registers; ++r) {
-      Lane sum = shift[r];
-      for (int j = 0; j < inputs; ++j) sum += weights[r][j] * x[n * inputs + j];
-      Eigen::Map<Lane>(z + n * outputs + r * lanes) = sum;
-    }
+  for (Index n = 0; n < count; ++n) {
+    Lane sum[std::size_t{registers}];
+    for (int r = 0; r < registers; ++r) sum[r] = shift[r];
+    for (int j = 0; j < inputs; ++j)
+      for (int r = 0; r < registers; ++r) sum[r] += weights[r][j] * x[n * inputs + j];
+    for (int r = 0; r < registers; ++r) Eigen::Map<Lane>(z + n * z_stride + r * lanes) = sum[r];
+  }
 }
 
 template <class Scalar>
@@ -86,62 +95,125 @@ void affine(const Scalar* w, const Scalar* bias, const Scalar* x, Index inputs, 
             Index count, Scalar* z) {
   with_inputs(inputs, [&](auto n_inputs) {
     for_tiles<Scalar, registers_for<n_inputs>()>(outputs, [&](Index i, auto registers, auto lanes) {
-      affine_tile<n_inputs, registers, lanes>(w + i, bias + i, x, outputs, count, z + i);
+      affine_tile<n_inputs, registers, lanes>(w + i, outputs, bias + i, x, count, z + i, outputs);
     });
   });
 }
 
-/// Where the gradient of a network with one narrow hidden layer and one output is added.
+// A network with one narrow hidden layer and one output goes forward and backward in strips of
+// neurons: what a strip leaves, (neurons, samples) without gaps, is read and written in one stream.
+
+template <class Scalar>
+constexpr Index strip_size = 512 / static_cast<Index>(sizeof(Scalar));
+
+template <class Scalar>
+constexpr int lanes_of = register_bytes / static_cast<int>(sizeof(Scalar));
+
+/// partial (lanes, samples) += outer h, lane by lane.
+template <class Scalar>
+void add_outputs(const Scalar* outer, const Scalar* h, Index neurons, Index count,
+                 Scalar* partial) {
+  constexpr int lanes = lanes_of<Scalar>;
+  using Lane = Eigen::Array<Scalar, lanes, 1>;
+  using ConstMap = Eigen::Map<const Lane>;
+  for (Index n = 0; n < count; ++n, h += neurons, partial += lanes) {
+    Eigen::Map<Lane> stored(partial);
+    Lane sum = stored;
+    Index i = 0;
+    for (; i + lanes <= neurons; i += lanes) sum += ConstMap(outer + i) * ConstMap(h + i);
+    stored = sum;
+    for (Index lane = 0; i < neurons; ++i, ++lane) partial[lane] += outer[i] * h[i];
+  }
+}
+
+/// The forward pass; w is (width, inputs), h, slope (or null) hold the strips, f the outputs,
+/// partial has room for lanes_of numbers per sample.
+template <class Scalar>
+void forward(const Activation& activation, const Scalar* w, const Scalar* bias, const Scalar* outer,
+             Scalar outer_bias, const Scalar* x, Index inputs, Index width, Index count, Scalar* h,
+             Scalar* slope, Scalar* f, Scalar* partial) {
+  constexpr Index lanes = lanes_of<Scalar>;
+  std::fill_n(partial, lanes * count, Scalar(0));
+  for (Index begin = 0; begin < width; begin += strip_size<Scalar>) {
+    const Index neurons = std::min(strip_size<Scalar>, width - begin);
+    Scalar* strip = h + begin * count;
+    with_inputs(inputs, [&](auto n_inputs) {
+      for_tiles<Scalar, registers_for<n_inputs>()>(
+          neurons, [&](Index i, auto registers, auto n_lanes) {
+            affine_tile<n_inputs, registers, n_lanes>(w + begin + i, width, bias + begin + i, x,
+                                                      count, strip + i, neurons);
+          });
+    });
+    if (slope == nullptr)
+      activate(activation, neurons * count, strip, strip);
+    else
+      activate(activation, neurons * count, strip, strip, slope + begin * count);
+    add_outputs(outer + begin, strip, neurons, count, partial);
+  }
+  for (Index n = 0; n < count; ++n)
+    f[n] = outer_bias + detail::add_lanes<static_cast<std::size_t>(lanes)>(partial + n * lanes);
+}
+
+/// Where the gradient is added.
 template <class Scalar>
 struct Sums {
-  Scalar* weights;        ///< (outputs, inputs) of the narrow layer
-  Scalar* bias;           ///< (outputs)
-  Scalar* outer_weights;  ///< (outputs)
+  Scalar* weights;        ///< (width, inputs) of the narrow layer
+  Scalar* bias;           ///< (width)
+  Scalar* outer_weights;  ///< (width)
 };
 
-/// The backward pass for so many registers of neurons: the sums over the samples stay in registers,
-/// and so does the signal slope * outer * q.
+/// The backward pass for so many registers of neurons of a strip: the sums over the samples stay in
+/// registers, and so does the signal slope * q.
 template <int inputs, int registers, int lanes, class Scalar>
 inline void backward_tile(const Scalar* outer, const Scalar* q, const Scalar* h,
-                          const Scalar* slope, const Scalar* x, Index outputs, Index count,
-                          const Sums<Scalar>& sums) {
+                          const Scalar* slope, const Scalar* x, Index neurons, Index width,
+                          Index count, const Sums<Scalar>& sums) {
   using Lane = Eigen::Array<Scalar, lanes, 1>;
   using Map = Eigen::Map<Lane>;
   using ConstMap = Eigen::Map<const Lane>;
   Lane weights[std::size_t{registers}][std::size_t{inputs}], bias[std::size_t{registers}],
-      outer_weights[std::size_t{registers}], out[std::size_t{registers}];
+      outer_weights[std::size_t{registers}], signal[std::size_t{registers}];
   for (int r = 0; r < registers; ++r) {
     for (int j = 0; j < inputs; ++j) weights[r][j].setZero();
     bias[r].setZero();
     outer_weights[r].setZero();
-    out[r] = ConstMap(outer + r * lanes);
   }
   for (Index n = 0; n < count; ++n) {
     for (int r = 0; r < registers; ++r) {
-      const Index at = n * outputs + r * lanes;
-      const Lane signal = ConstMap(slope + at) * (out[r] * q[n]);
+      const Index at = n * neurons + r * lanes;
+      signal[r] = ConstMap(slope + at) * q[n];
       outer_weights[r] += ConstMap(h + at) * q[n];
-      bias[r] += signal;
-      for (int j = 0; j < inputs; ++j) weights[r][j] += signal * x[n * inputs + j];
+      bias[r] += signal[r];
     }
+    for (int j = 0; j < inputs; ++j)
+      for (int r = 0; r < registers; ++r) weights[r][j] += signal[r] * x[n * inputs + j];
   }
+  // The factor of the outer weight is the same for all samples.
   for (int r = 0; r < registers; ++r) {
-    for (int j = 0; j < inputs; ++j) Map(sums.weights + j * outputs + r * lanes) += weights[r][j];
-    Map(sums.bias + r * lanes) += bias[r];
+    const Lane out = ConstMap(outer + r * lanes);
+    for (int j = 0; j < inputs; ++j)
+      Map(sums.weights + j * width + r * lanes) += weights[r][j] * out;
+    Map(sums.bias + r * lanes) += bias[r] * out;
     Map(sums.outer_weights + r * lanes) += outer_weights[r];
   }
 }
 
+/// The backward pass of what forward left; q are the derivatives by the outputs.
 template <class Scalar>
 void backward(const Scalar* outer, const Scalar* q, const Scalar* h, const Scalar* slope,
-              const Scalar* x, Index inputs, Index outputs, Index count, const Sums<Scalar>& sums) {
-  with_inputs(inputs, [&](auto n_inputs) {
-    for_tiles<Scalar, registers_for<n_inputs>()>(outputs, [&](Index i, auto registers, auto lanes) {
-      const Sums<Scalar> part{sums.weights + i, sums.bias + i, sums.outer_weights + i};
-      backward_tile<n_inputs, registers, lanes>(outer + i, q, h + i, slope + i, x, outputs, count,
-                                                part);
+              const Scalar* x, Index inputs, Index width, Index count, const Sums<Scalar>& sums) {
+  for (Index begin = 0; begin < width; begin += strip_size<Scalar>) {
+    const Index neurons = std::min(strip_size<Scalar>, width - begin), at = begin * count;
+    with_inputs(inputs, [&](auto n_inputs) {
+      for_tiles<Scalar, registers_for<n_inputs>()>(
+          neurons, [&](Index i, auto registers, auto lanes) {
+            const Index j = begin + i;
+            const Sums<Scalar> part{sums.weights + j, sums.bias + j, sums.outer_weights + j};
+            backward_tile<n_inputs, registers, lanes>(outer + j, q, h + at + i, slope + at + i, x,
+                                                      neurons, width, count, part);
+          });
     });
-  });
+  }
 }
 
 }  // namespace narrow

@@ -23,7 +23,7 @@ class RiskSweep {
         plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
         sums_(net, trained, plan_, arena),
         parameters_(net, arena) {
-    if (net.depth() == 2 && net.n_outputs() == 1 && narrow::applies(net, 0))
+    if (narrow::applies(net))
       unwanted_ = arena.take<Scalar>(checked_product(workers, net.outputs(0) * net.inputs(0)));
     for (int worker = 0; worker < workers; ++worker) {
       blocks_.emplace_back(net, plan_.block, trained.empty() ? Keep::values : Keep::slopes, arena);
@@ -55,7 +55,7 @@ class RiskSweep {
     team.run(plan_.lanes, [&](Index lane, int worker) {
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
         Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-        block.forward(parameters_, inputs, first, count, sharing(team));
+        forward(block, inputs, first, count, team);
         return losses_[static_cast<std::size_t>(worker)].value(block.outputs(), targets, first,
                                                                count, net_->output_scale());
       });
@@ -77,11 +77,19 @@ class RiskSweep {
   /// One lane leaves the threads to the products of its blocks.
   Sharing sharing(Team& team) const { return plan_.shares_blocks ? Sharing(team) : Sharing(); }
 
+  void forward(Block<Scalar>& block, const Inputs<Scalar>& inputs, Index first, Index count,
+               Team& team) const {
+    if (unwanted_ != nullptr)
+      block.forward_narrow(parameters_, inputs, first, count);
+    else
+      block.forward(parameters_, inputs, first, count, sharing(team));
+  }
+
   double add_block(Team& team, int worker, const Inputs<Scalar>& inputs,
                    const Targets<Scalar>& targets, Index first, Index count,
                    const GradientSums<Scalar>& sums) {
     Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-    block.forward(parameters_, inputs, first, count, sharing(team));
+    forward(block, inputs, first, count, team);
     const double factor = 1.0 / static_cast<double>(plan_.n_samples);
     const double value = losses_[static_cast<std::size_t>(worker)].derivative(
         block.outputs(), targets, first, count, net_->output_scale(), factor);

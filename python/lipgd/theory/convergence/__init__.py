@@ -27,6 +27,8 @@ from lipgd.theory.convergence._theorem5 import (
     energy_radius,
     gradient_bound,
     hybrid_gradient_bound,
+    proximal_gradient_bound,
+    stochastic_gradient_sum,
 )
 
 __all__ = [
@@ -44,7 +46,9 @@ __all__ = [
     "gradient_bound",
     "hybrid_gradient_bound",
     "hybrid_plan",
+    "proximal_gradient_bound",
     "region_smoothness",
     "smoothness",
     "smoothness_rate",
+    "stochastic_gradient_sum",
 ]

@@ -18,6 +18,8 @@ __all__ = [
     "energy_radius",
     "gradient_bound",
     "hybrid_gradient_bound",
+    "proximal_gradient_bound",
+    "stochastic_gradient_sum",
 ]
 
 
@@ -193,6 +195,75 @@ def energy_lipschitz_bound(quantities: Quantities, radius: ArrayLike) -> Any:
         norm, outer = quantities.weight_norms
         bound = np.minimum(bound, norm * outer + r * math.hypot(norm, outer) + r * r / 2.0)
     return _plain(quantities.slope_product * bound * UP)
+
+
+def stochastic_gradient_sum(
+    risk: float, smoothness: float, rates: ArrayLike, deviations: ArrayLike
+) -> float:
+    """Bound the weighted sum of expected squared gradient norms of stochastic descent.
+
+    ``sum_(s,k) rate_k(s) E ||G_k(s)||^2 <= 2 R_0 + S sum_(s,k) rate_k(s)^2 v_k^2`` for unbiased
+    gradients with ``E ||G^_k - G_k||^2 <= v_k^2`` and rates of at most 1 / S that are known before
+    training: caps from the batch at hand do not qualify.
+
+    Parameters
+    ----------
+    risk : float
+        R_0.
+    smoothness : float
+        S on the whole region that the iterates may reach, not on a sublevel set.
+    rates : array_like, shape (steps, n_groups)
+        The rates.
+    deviations : array_like, shape (n_groups,) or (steps, n_groups)
+        v_k, for instance bounds of the batch gradients.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    rate-constraints.md, section 11 ("SGD convergence").
+
+    Examples
+    --------
+    >>> from lipgd.theory import convergence
+    >>> round(convergence.stochastic_gradient_sum(1.0, 2.0, [[0.5], [0.5]], [3.0]), 6)
+    11.0
+    """
+    noise = np.square(values_of("rates", rates) * values_of("deviations", deviations)).sum()
+    curvature = number("smoothness", smoothness, at_least=0.0)
+    return (2.0 * number("risk", risk, at_least=0.0) + curvature * float(noise)) * UP
+
+
+def proximal_gradient_bound(objective_drop: ArrayLike, rate_sum: ArrayLike) -> Any:
+    """Bound the smallest norm of the gradient mapping of proximal descent.
+
+    With rates of at most 1 / S, ``sum_s rate_s / 2 ||g_s||^2 <= R_0 + psi_0 - inf (R + psi)`` for
+    the gradient mapping ``g = (Theta - Theta^+) / rate``.
+
+    Parameters
+    ----------
+    objective_drop : float or array_like
+        ``R_0 + psi_0 - inf (R + psi)``, or the objective at the start if it is never negative.
+    rate_sum : float or array_like
+        The sum of the rates.
+
+    Returns
+    -------
+    float or ndarray
+
+    References
+    ----------
+    rate-constraints.md, section 11 ("Proximal steps").
+
+    Examples
+    --------
+    >>> from lipgd.theory import convergence
+    >>> round(convergence.proximal_gradient_bound(1.0, 8.0), 6)
+    0.5
+    """
+    return gradient_bound(objective_drop, rate_sum, 1.0)
 
 
 def share(eta: float) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from lipgd._check import flag, integer, number
 from lipgd.theory._numbers import raised
 from lipgd.theory.generalization._wasserstein import sampling_deviation
+from lipgd.types import ArrayLike, DoubleArray
 
 __all__ = [
     "ball_complexity",
@@ -15,9 +18,6 @@ __all__ = [
     "rademacher_gap",
     "width_factor",
 ]
-
-#: Numbers of grid points that are tried; more would not help below a width of 10^100.
-_GRIDS = range(2, 257)
 
 
 def width_factor(width: int, *, neurons: bool = False, second_moment: bool = False) -> float:
@@ -52,26 +52,27 @@ def width_factor(width: int, *, neurons: bool = False, second_moment: bool = Fal
     >>> [round(generalization.width_factor(10**k), 2) for k in (0, 1, 2, 3, 4, 6)]
     [2.0, 4.32, 4.44, 4.52, 4.58, 4.68]
     >>> [round(generalization.width_factor(10**k, neurons=True), 2) for k in (0, 1, 2, 3, 4, 6)]
-    [2.0, 5.07, 5.73, 6.28, 6.76, 7.63]
+    [2.0, 5.07, 5.73, 6.28, 6.76, 7.6]
     """
     width = integer("width", width, at_least=1)
     flag("neurons", neurons)
     flag("second_moment", second_moment)
 
-    def kappa(count: int) -> float:
-        value = min(
-            2.0 + math.sqrt(2.0 * math.log(count)), 1.0 + math.sqrt(2.0 * math.log(2 * count))
-        )
-        return math.hypot(value, 1.0) if second_moment else value
+    points = np.arange(2.0, 4097.0)
+    ratios = ((points - 1.0) * width) ** (0.5 / points)
+    least = math.sqrt(width) * ratios ** (1.0 - points)
+    lengths = np.where(ratios > 1.0, np.hypot(ratios, least), np.inf)
+    factors = _kappa(points * width if neurons else points, second_moment)
+    plain = math.sqrt(width) * float(_kappa(width if neurons else 1, second_moment))
+    return raised(min(plain, float((lengths * factors).min())), 8192.0)
 
-    best = math.sqrt(width) * kappa(width if neurons else 1)
-    for points in _GRIDS:
-        ratio = ((points - 1) * width) ** (1.0 / (2 * points))
-        if ratio <= 1.0:
-            continue
-        least = math.sqrt(width) * ratio ** (1 - points)
-        best = min(best, math.hypot(ratio, least) * kappa(points * width if neurons else points))
-    return raised(best)
+
+def _kappa(count: ArrayLike, second_moment: bool) -> DoubleArray:
+    """Return the mean of the largest of so many sub-Gaussian variables, in units of the proxy."""
+    logs = np.log(np.asarray(count, dtype=np.float64))
+    one_sided = 1.0 + np.sqrt(2.0 * (logs + math.log(2.0)))
+    value: DoubleArray = np.minimum(2.0 + np.sqrt(2.0 * logs), one_sided)
+    return np.hypot(value, 1.0) if second_moment else value
 
 
 def norm_class_complexity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lipgd._check import flag, integer
 from lipgd.theory._numbers import UP, Numbers, groups_of, least, times
@@ -33,7 +33,7 @@ def batch_majorants(
 
     (6) with ``xi``, ``eta`` and ``q`` replaced by the lesser of ``sqrt(N / m)`` times themselves
     and of their maxima over samples, or by the maxima alone for batches with replacement. Sample
-    weights scale the maxima by the root of the largest weight.
+    weights scale the maxima (and the columns of ones) by the root of the largest weight.
 
     Parameters
     ----------
@@ -72,19 +72,14 @@ def batch_majorants(
     norms = weight_norms(quantities, weights)
     maxima, augmented = quantities.feature_maxima, quantities.augmented_feature_maxima
     shifts = feature_shifts(quantities, norms, weights, biases, maxima, augmented)
-    share = math.sqrt(quantities.largest_weight) * UP
-    features = tuple(times(bound, share) for bound in shifted_features(quantities, maxima, shifts))
+    rows = shifted_features(quantities, maxima, shifts)
     moved = times(quantities.loss_smoothness, shifts[-1])
-    q = times(least(quantities.loss_lipschitz, quantities.loss_gradient_max + moved), share)
-    if not replacement:
-        whole = reach(quantities, by_name)
-        factor = math.sqrt(quantities.n_samples / batch_size) * UP
-        q = least(q, times(factor, whole.loss_gradient))
-        features = tuple(
-            least(largest, times(factor, bound))
-            for largest, bound in zip(features, whole.feature_norms, strict=True)
-        )
-    return backward(quantities, q, norms, features)
+    largest = least(quantities.loss_lipschitz, quantities.loss_gradient_max + moved)
+    if replacement:
+        return _over_rows(quantities, norms, largest, rows)
+    whole = reach(quantities, by_name)
+    mean = whole.loss_gradient, whole.feature_norms
+    return _over_batches(quantities, norms, largest, rows, *mean, batch_size)
 
 
 def decay_majorants(
@@ -137,10 +132,37 @@ def decay_majorants(
     features = (quantities.feature_norms[0], *bounds.frobenius[1:])
     if batch_size is None:
         return backward(quantities, bounds.loss_gradient, norms, features)
+    largest, rows = bounds.loss_gradient_max, bounds.maxima
+    if replacement:
+        return _over_rows(quantities, norms, largest, rows)
+    mean = bounds.loss_gradient, features
+    return _over_batches(quantities, norms, largest, rows, *mean, batch_size)
+
+
+def _over_rows(
+    quantities: Quantities, norms: Sequence[Numbers], largest: Numbers, rows: Sequence[Numbers]
+) -> dict[str, Numbers]:
+    """Bound the gradient over samples that may all be the worst one."""
     share = math.sqrt(quantities.largest_weight) * UP
-    q, rows = times(bounds.loss_gradient_max, share), [times(b, share) for b in bounds.maxima]
-    if not replacement:
-        factor = math.sqrt(quantities.n_samples / batch_size) * UP
-        q = least(q, times(factor, bounds.loss_gradient))
-        rows = [least(row, times(factor, b)) for row, b in zip(rows, features, strict=True)]
-    return backward(quantities, q, norms, rows)
+    features = [times(row, share) for row in rows]
+    return backward(quantities, times(largest, share), norms, features, share)
+
+
+def _over_batches(
+    quantities: Quantities,
+    norms: Sequence[Numbers],
+    largest: Numbers,
+    rows: Sequence[Numbers],
+    mean: Numbers,
+    features: Sequence[Numbers],
+    batch_size: int,
+) -> dict[str, Numbers]:
+    """Bound the gradient over samples of which none comes twice."""
+    share = math.sqrt(quantities.largest_weight) * UP
+    factor = math.sqrt(quantities.n_samples / batch_size) * UP
+    q = least(times(largest, share), times(mean, factor))
+    batch = [
+        least(times(row, share), times(feature, factor))
+        for row, feature in zip(rows, features, strict=True)
+    ]
+    return backward(quantities, q, norms, batch, min(share, factor))

@@ -22,6 +22,10 @@ __all__ = [
 ]
 
 
+#: The majorants of caps are rounded up several times; closed forms must outweigh that.
+_ROOM = 1.0 + 2.0**-38
+
+
 def observed_budgets(
     gradient_norms: Mapping[str, ArrayLike], rate: float, n_samples: int
 ) -> dict[str, float]:
@@ -160,14 +164,25 @@ def tracked_budgets_closed_form(
     """
     rate, hold = number("rate", rate, above=0.0), integer("hold", hold, at_least=1)
     q, slope, mix = _constants(quantities, descent)
+    q *= _ROOM
     beta, eta, n = quantities.weight_norms[1], quantities.feature_norms[1], hold - 1
     h = rate * q * slope * mix
+    if n * math.log1p(h) > 700.0:
+        return dict.fromkeys(quantities.names, math.inf)
     even = ((1.0 + h) ** n + (1.0 - h) ** n) / 2.0
-    # odd / h, which has a limit for h = 0.
-    odd = ((1.0 + h) ** n - (1.0 - h) ** n) / (2.0 * h) if h * n > 1e-9 else n * (1.0 + h) ** n
+    odd = _odd_powers(h, n)
     y = beta * even + rate * q * eta * odd
     z = eta * even + rate * q * slope * slope * mix * mix * beta * odd
-    return _budgets(quantities, rate * q * slope * y, rate * q * z, rate * q, 64.0 + 4.0 * n)
+    return _budgets(quantities, rate * q * slope * y, rate * q * z, rate * q)
+
+
+def _odd_powers(h: float, n: int) -> float:
+    """Return ((1 + h)^n - (1 - h)^n) / (2 h)."""
+    if h >= 0.5:
+        return ((1.0 + h) ** n - (1.0 - h) ** n) / (2.0 * h)
+    if h == 0.0:
+        return float(n)
+    return math.exp(n * math.log1p(-h)) * math.expm1(2.0 * n * math.atanh(h)) / (2.0 * h)
 
 
 def linear_feasibility(
@@ -257,19 +272,20 @@ def linear_budgets(
     {'W1': 0.020616, 'b1': 0.020616, 'W2': 0.030825, 'b2': 0.01}
     """
     kappa = linear_feasibility(quantities, rate, hold, descent=descent)
-    if kappa >= 1.0:
+    # The majorants of the caps are rounded up, and 1 - kappa loses accuracy near 1.
+    room = _ROOM + (_ROOM - 1.0) * 0.01 / (1.0 - kappa) if kappa < 1.0 else _ROOM
+    if kappa * room >= 1.0:
         raise ValueError(
             f"rate is {rate} for {hold} steps (kappa = {kappa:.4g}), expected below "
             f"{rate / kappa:.4g}: no budgets keep the caps of mode linear above this rate"
         )
     q, slope, mix = _constants(quantities, descent)
+    q, kappa = q * room, kappa * room
     beta, eta, n = quantities.weight_norms[1], quantities.feature_norms[1], hold - 1
     left = (1.0 - kappa) * (1.0 + kappa)
     outer = rate * q * (eta + kappa * slope * mix * beta) / left
-    # 1 - kappa loses relative accuracy as kappa comes near 1.
-    units = 64.0 + 512.0 / (1.0 - kappa)
-    hidden = rate * q * slope * (beta + n * raised(outer, units))
-    return _budgets(quantities, hidden, outer, rate * q, units)
+    hidden = rate * q * slope * (beta + n * outer)
+    return _budgets(quantities, hidden, outer, rate * q)
 
 
 def _constants(quantities: Quantities, descent: bool) -> tuple[float, float, float]:
@@ -286,11 +302,8 @@ def _constants(quantities: Quantities, descent: bool) -> tuple[float, float, flo
 
 
 def _budgets(
-    quantities: Quantities, hidden: float, outer: float, outer_bias: float, units: float
+    quantities: Quantities, hidden: float, outer: float, outer_bias: float
 ) -> dict[str, float]:
     inputs = quantities.feature_norms[0]
     per_sample = {"W1": inputs * hidden, "b1": hidden, "W2": outer, "b2": outer_bias}
-    return {
-        name: raised(quantities.n_samples * per_sample[name], 512.0 + units)
-        for name in quantities.names
-    }
+    return {name: quantities.n_samples * per_sample[name] for name in quantities.names}

@@ -10,7 +10,7 @@ from lipgd._check import choice
 from lipgd.lipschitz import spectral_norm
 from lipgd.network import Network
 from lipgd.theory._numbers import raised
-from lipgd.types import DoubleArray
+from lipgd.types import DoubleArray, FloatArray
 
 __all__ = ["lipschitz_product", "slope_box_bound"]
 
@@ -48,7 +48,7 @@ def lipschitz_product(net: Network) -> float:
     _network(net)
     product = abs(net.output_scale) * net.activation.lipschitz ** (net.depth - 1)
     for weight in net.weights:
-        product *= spectral_norm(weight).upper
+        product *= _norm(weight)
     return raised(product, 64.0 * net.depth)
 
 
@@ -103,7 +103,7 @@ def slope_box_bound(net: Network, form: str = "best") -> float:
     scale = abs(net.output_scale)
     weights = [weight.astype(np.float64) for weight in net.weights]
     if net.depth == 1:
-        return raised(scale * spectral_norm(weights[0]).upper)
+        return raised(scale * _norm(weights[0]))
     inner, outer = weights
     low, high = net.activation.slope_range
     centre, spread = abs(low + high) / 2, (high - low) / 2
@@ -115,7 +115,7 @@ def slope_box_bound(net: Network, form: str = "best") -> float:
 
 
 def _plain(outer: DoubleArray, inner: DoubleArray) -> float:
-    return spectral_norm(outer).upper * spectral_norm(inner).upper
+    return _norm(outer) * _norm(inner)
 
 
 def _balanced(outer: DoubleArray, inner: DoubleArray) -> float:
@@ -140,15 +140,19 @@ def _product_norm(outer: DoubleArray, inner: DoubleArray) -> float:
     """Bound the norm of a matrix product, which rounds its entries."""
     units = (inner.shape[0] + 2.0) * _EPSILON
     lengths = math.sqrt(float(np.square(outer).sum())) * math.sqrt(float(np.square(inner).sum()))
-    return raised(spectral_norm(outer @ inner).upper + units * lengths)
+    return raised(_norm(outer @ inner) + units * lengths)
 
 
 def _rounded_norm(matrix: DoubleArray, units: float) -> float:
     length = math.sqrt(float(np.square(matrix).sum()))
-    return raised(spectral_norm(matrix).upper + units * _EPSILON * length)
+    return raised(_norm(matrix) + units * _EPSILON * length)
 
 
 _FORMS = {"plain": _plain, "balanced": _balanced, "absolute": _absolute}
+
+
+def _norm(matrix: FloatArray) -> float:
+    return spectral_norm(matrix, 1e-10).upper
 
 
 def _network(net: Network) -> None:

@@ -91,12 +91,16 @@ def backward(
     loss_gradient: Numbers,
     norms: Sequence[Numbers],
     features: Sequence[Numbers],
+    ones: float = 1.0,
 ) -> dict[str, Numbers]:
-    """Return gamma_l eta_(l-1) for the weights and gamma_l for the biases of all layers."""
+    """Return gamma_l eta_(l-1) for the weights and gamma_l for the biases of all layers.
+
+    ``ones`` is the norm of the column of ones over the root of the number of rows.
+    """
     bounds: dict[str, Numbers] = {}
     signal = times(loss_gradient, UP)
     for layer in range(quantities.depth, 0, -1):
         bounds[f"W{layer}"] = times(signal, features[layer - 1])
-        bounds[f"b{layer}"] = signal
+        bounds[f"b{layer}"] = times(signal, ones)
         signal = times(signal, norms[layer - 1], quantities.activation.lipschitz)
     return {name: bounds[name] for name in quantities.names}

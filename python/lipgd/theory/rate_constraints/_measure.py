@@ -22,6 +22,8 @@ __all__ = ["measure", "measure_samples"]
 
 #: Rows that are held at once; up to so many, norms are those of the rows themselves.
 _BLOCK = 4096
+#: Of spectral norms. The default would do for bounds, but some are attained.
+_TOLERANCE = 1e-10
 _EPSILON = 2.0**-52
 
 
@@ -102,7 +104,7 @@ def measure(
         loss_lipschitz=raised(scale * data.loss.lipschitz(n_outputs)) if scale else 0.0,
         loss_smoothness=raised(scale * scale * data.loss.smoothness(n_outputs)),
         risk=raised(math.fsum(total) / n_samples),
-        weight_norms=tuple(spectral_norm(matrix).upper for matrix in weights),
+        weight_norms=tuple(spectral_norm(matrix, _TOLERANCE).upper for matrix in weights),
         weight_frobenius=tuple(_length(matrix) for matrix in weights),
         bias_norms=tuple(0.0 if b is None else _length(b.astype(np.float64)) for b in net.biases),
         outer_row_norm=max(_length(column) for column in weights[-1].T),
@@ -241,14 +243,16 @@ class _Norms:
         return raised(math.sqrt(math.fsum(self._squares)))
 
     def spectral(self) -> float:
+        length = self.frobenius()
         if self._rows is not None:
-            return spectral_norm(self._rows).upper
+            return min(length, spectral_norm(self._rows, _TOLERANCE).upper)
         # Sums of products err by at most their number of terms, here those of a block and the
         # number of blocks, in units of the sum of absolute values: below ||H||_F^2 as a norm.
         terms = _BLOCK + self.n_rows // _BLOCK + 8
         error = terms * _EPSILON * math.fsum(self._squares)
         assert self._gram is not None
-        return raised(math.sqrt(spectral_norm((self._gram + self._gram.T) / 2).upper + error))
+        largest = spectral_norm((self._gram + self._gram.T) / 2, _TOLERANCE).upper
+        return min(length, raised(math.sqrt(largest + error)))
 
 
 def _row_norms(rows: DoubleArray) -> DoubleArray:
