@@ -29,7 +29,7 @@ from lipgd.run import Run
 from lipgd.training import train
 
 if TYPE_CHECKING:
-    from lipgd import data, experiments, plotting, report
+    from lipgd import data, experiments, plotting, report, theory
 
 __all__ = [
     "Gradient",
@@ -54,13 +54,14 @@ __all__ = [
     "schedules",
     "show_config",
     "spectral_norm",
+    "theory",
     "train",
 ]
 
 __version__: str = _build_info["version"]
 
 #: Leaves that are imported when they are first used.
-_LEAVES = ("data", "experiments", "plotting", "report")
+_LEAVES = ("data", "experiments", "plotting", "report", "theory")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lipgd._caps import increments_of
 from lipgd._check import path_of
 from lipgd._files import read_npz, write_npz
 from lipgd._plan import Plan
+from lipgd.constraints import RateCaps
 
 __all__ = ["check_target", "read_checkpoint", "write_checkpoint"]
 
@@ -107,8 +110,13 @@ def _fingerprint(plan: Plan, step: int) -> dict[str, Any]:
         "validation": (validation_x, *validation_targets),
         "points": (problem["points"],),
     }
+    constraint, increments = plan.settings.constraint, _digest([])
+    if isinstance(constraint, RateCaps):  # a callable or an array tells too little by its repr
+        facts["constraint"] = repr(replace(constraint, shape=None))
+        increments = _digest([increments_of(constraint).rates(step)])
     return {
         **facts,
+        "increments": increments,
         "output_scale": plan.net.output_scale,
         **{name: _digest(_ends(parts)) for name, parts in arrays.items()},
         "rates": _digest(

@@ -48,6 +48,27 @@ class Plan:
         """The most rows that the history can have."""
         return -(-self.settings.steps // self.settings.record_every) + 1
 
+    def empty_rows(self) -> DoubleArray:
+        """Return room for the history, (columns, rows)."""
+        shape = (len(self.settings.record), self.n_rows)
+        try:
+            return np.empty(shape)
+        except (MemoryError, ValueError) as error:
+            raise ValueError(
+                f"record_every is {self.settings.record_every}, which makes {shape[1]} rows of "
+                f"{shape[0]} columns, expected fewer: they exceed the memory"
+            ) from error
+
+    def risk_of(self, parameters: FloatArray) -> float:
+        """Return the risk over all samples."""
+        problem = self.problem
+        value: float = _core.risk(
+            problem["net"],
+            parameters,
+            *(problem[name] for name in ("inputs", "targets", "loss", "threads", "shared")),
+        )
+        return value
+
     @property
     def meta(self) -> dict[str, Any]:
         """Facts for the history's file."""
@@ -189,13 +210,13 @@ def make_plan(
             _refuse_plug_in(settings)
             plug_in = PlugInCaps(constraint, net, data, kind)
         else:
-            described = _described(settings, layout)
+            described = _described(settings, batches)
             rates = a_priori_rates(constraint, net, data, kind, rates, described)
     return Plan(net, settings, batches, rates, rule, plug_in, problem)
 
 
 def _refuse_plug_in(settings: Settings) -> None:
-    """The plug-in majorants are those of the gradient over all samples."""
+    """Raise for steps along anything but the gradient over all samples, which (4) bounds."""
     plain = settings.update == "gradient" and settings.momentum == 0 and settings.batch_size is None
     if not plain or settings.proximal or any(settings.weight_decay.values()):
         raise ValueError(
@@ -204,7 +225,7 @@ def _refuse_plug_in(settings: Settings) -> None:
         )
 
 
-def _described(settings: Settings, layout: Layout) -> dict[str, Any]:
+def _described(settings: Settings, batches: Batches | None) -> dict[str, Any]:
     """Return the update rule in the words of the theory."""
     if settings.update == "conjugate_gradient":
         raise ValueError(
@@ -216,7 +237,7 @@ def _described(settings: Settings, layout: Layout) -> dict[str, Any]:
     return {
         "method": settings.update,
         "momentum": settings.momentum,
-        "batch_size": settings.batch_size,
+        "batch_size": None if batches is None else min(batches.sizes),
         "replacement": settings.sampling == "replacement",
         "clip_norm": clip if isinstance(clip, (int, float)) else None,
         "weight_decay": {name: value for name, value in settings.weight_decay.items() if value},

@@ -57,6 +57,7 @@ def step_rule(
     names = net._layout.names
     penalties = _penalties(proximal, trained)
     clip, clip_all = _clip(clip_norm, trained)
+    _refuse_growing_penalties(constraint, penalties)
     caps, budgets = ("none", False, [0.0] * len(names)), None
     if isinstance(constraint, RateCaps):
         _known("budgets", constraint.budgets, trained)
@@ -161,7 +162,8 @@ def _penalties(
     _known("proximal", proximal, trained)
     result = {}
     for name, penalty in proximal.items():
-        if not isinstance(penalty, (tuple, list)) or len(penalty) != 2:
+        pair: object = penalty
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise TypeError(
                 f"proximal[{name!r}] is {penalty!r}, expected a pair such as ('l1', 0.01)"
             )
@@ -170,6 +172,20 @@ def _penalties(
             raise ValueError(f"proximal[{name!r}] is 'nuclear', expected that for matrices only")
         result[name] = (kind, number(f"proximal[{name!r}][1]", penalty[1], at_least=0))
     return result
+
+
+def _refuse_growing_penalties(
+    constraint: LipschitzTarget | RateCaps | None, penalties: dict[str, tuple[str, float]]
+) -> None:
+    """Raise for thresholds of entries, which can raise a spectral norm (section 11)."""
+    if not isinstance(constraint, LipschitzTarget) or constraint.method != "rates":
+        return
+    for name, (kind, _) in penalties.items():
+        if kind == "l1" and name.startswith("W"):
+            raise ValueError(
+                f"proximal[{name!r}] is 'l1', which can raise the norm after a step that "
+                "method='rates' has measured, expected another penalty or method='retract'"
+            )
 
 
 def _penalty_code(penalty: tuple[str, float] | None) -> tuple[int, float]:

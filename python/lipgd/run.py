@@ -27,8 +27,10 @@ class Settings:
         The steps that were asked for.
     rates : dict of str to ndarray, shape (steps,)
         The learning rates of every trained parameter, read-only.
-    constraint, update, momentum, nesterov, clip_norm, proximal, weight_decay, tolerance, frozen, record, record_every
-        As given to :func:`lipgd.train`; weight decay by parameter name.
+    constraint, update, momentum, nesterov, clip_norm, proximal
+        As given to :func:`lipgd.train`.
+    weight_decay, tolerance, frozen, record, record_every
+        As given too; weight decay by parameter name.
     batch_size, sampling, shuffle_seed
         The batches; a batch size of None is the full batch.
     """

@@ -22,7 +22,7 @@ from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
 from lipgd.schedules import ScheduleLike
-from lipgd.types import ArrayLike, DoubleArray
+from lipgd.types import ArrayLike
 
 __all__ = ["train"]
 
@@ -223,7 +223,7 @@ class _Training:
     ) -> None:
         self.plan = plan
         self.state = plan.fresh_state()
-        self.rows = _empty_rows(plan)
+        self.rows = plan.empty_rows()
         self.round: Round | None = None
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
@@ -353,25 +353,12 @@ class _Training:
             self.save()
 
     def _divergence(self) -> str:
-        if self.step == 0 and not np.isfinite(self._risk_now()):
+        if self.step == 0 and not np.isfinite(self.plan.risk_of(self.state["parameters"])):
             return "the risk of the initial network is not finite"
         return (
             f"step {self.step + 1} left the range of {self.plan.net.dtype} numbers; the network is "
             f"that of step {self.step}; a smaller rate may help"
         )
-
-    def _risk_now(self) -> float:
-        plan = self.plan
-        value: float = _core.risk(
-            plan.net._call,
-            self.state["parameters"],
-            plan.problem["inputs"],
-            plan.problem["targets"],
-            plan.problem["loss"],
-            plan.problem["threads"],
-            plan.problem["shared"],
-        )
-        return value
 
     def _last(self, name: str) -> float | None:
         record = self.plan.settings.record
@@ -403,14 +390,3 @@ class _Training:
             seconds=seconds,
             message=message,
         )
-
-
-def _empty_rows(plan: Plan) -> DoubleArray:
-    shape = (len(plan.settings.record), plan.n_rows)
-    try:
-        return np.empty(shape)
-    except (MemoryError, ValueError) as error:
-        raise ValueError(
-            f"record_every is {plan.settings.record_every}, which makes {shape[1]} rows of "
-            f"{shape[0]} columns, expected fewer: they exceed the memory"
-        ) from error

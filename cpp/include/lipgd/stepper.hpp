@@ -119,7 +119,7 @@ class Stepper {
       if (rule_.caps.mode == CapMode::carry_over) left -= state.spent[g];
       if (rule_.caps.mode == CapMode::displacement)
         left -= displacement(g, state.parameters + offset, state.initial + offset);
-      if (rates[g] * lengths_[g] > left) rates[g] = std::max(0.0, left) / lengths_[g];
+      if (lengths_[g] > 0.0 && rates[g] * lengths_[g] > left) rates[g] = std::max(0.0, left) / lengths_[g];
     });
   }
 
@@ -223,6 +223,7 @@ class Stepper {
   /// Rescales the trained matrices by one factor onto the limit. The certificate is homogeneous of
   /// degree one in each of them.
   bool retract(Scalar* parameters) {
+    if (matrices_.empty()) return true;
     const auto count = static_cast<double>(matrices_.size());
     double margin = 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
     for (double bound = certificate_(parameters); !(bound <= limit_);
