@@ -91,7 +91,7 @@ struct Training {
     state.memory.gradient = data_or_null<Scalar>(parts["last_gradient"], size, "last_gradient");
     state.initial = data<Scalar>(parts["initial"], size, "initial");
     const auto groups = static_cast<Index>(net.groups().size());
-    state.path_length = data_or_null<double>(parts["path_length"], groups, "path_length");
+    state.path_length = data_or_null<double>(parts["path_length"], 2 * groups, "path_length");
     state.spent = data_or_null<double>(parts["spent"], groups, "spent");
     state.stalled = data<std::int64_t>(parts["stalled"], 1, "stalled");
     directions = parts["directions"].cast<py::list>();

@@ -95,7 +95,7 @@ class Plan:
             "previous": flat.copy(),
             "initial": flat,
             **memory,
-            "path_length": np.zeros(groups) if path else None,
+            "path_length": np.zeros(2 * groups) if path else None,
             "spent": np.zeros(groups) if isinstance(self.settings.constraint, RateCaps) else None,
             "stalled": np.zeros(1, np.int64),
             "directions": [],

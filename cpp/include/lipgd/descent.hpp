@@ -142,16 +142,17 @@ class Descent {
   Stop take_step(Team& team, DescentState<Scalar>& state, const Stretch& stretch,
                  Progress& progress) {
     const Index step = progress.step;
-    const bool row = step % problem_.record_every == 0;
+    const bool due = step % problem_.record_every == 0;
     stretch.rates.read(step, rates_);
     if (stepper_.has_caps()) stretch.budgets.read(step, budgets_);
     double risk = not_known;
-    const bool evaluated = full_batch() || (row && row_needs_gradient());
+    const bool evaluated = full_batch() || (due && row_needs_gradient());
     if (evaluated) risk = full_gradient(team, state);
     if (team.cancelled()) return Stop::cancelled;
     if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
-    // A step that was cancelled after its row writes the same row again.
-    if (row) progress.rows = step / problem_.record_every;
+    // A step that was cancelled after its row has it already; measured again, the warm starts of
+    // the spectral norms would not be those of an uninterrupted run.
+    const bool row = due && progress.rows == step / problem_.record_every;
     if (row && !write_row(team, state, risk, progress)) return Stop::cancelled;
     if (evaluated && converged()) return Stop::converged;
     if (!full_batch()) {
@@ -161,7 +162,7 @@ class Descent {
     }
     if (!stepper_.step(team, state, gradient_, step, budgets_, rates_)) return Stop::diverged;
     // The row of this step learns what became of its rates.
-    if (row && !recorder_.empty()) recorder_.write_rates(progress.rows - 1, rates_);
+    if (due && !recorder_.empty()) recorder_.write_rates(step / problem_.record_every, rates_);
     return Stop::reached;
   }
 
@@ -194,6 +195,11 @@ class Descent {
     if (progress.step > 0) {
       std::swap(state.parameters, state.previous);
       --progress.step;
+      progress.rows = std::min(progress.rows, progress.step / problem_.record_every + 1);
+      if (state.path_length != nullptr) {
+        const Index groups = static_cast<Index>(problem_.net->groups().size());
+        std::copy_n(state.path_length + groups, groups, state.path_length);
+      }
     }
     return Stop::diverged;
   }

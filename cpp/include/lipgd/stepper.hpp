@@ -32,7 +32,7 @@ struct DescentState {
   Scalar* previous = nullptr;    ///< theta_(s-1), kept for the case that theta_s diverges
   const Scalar* initial = nullptr;
   UpdateMemory<Scalar> memory;
-  double* path_length = nullptr;    ///< one per group, or null
+  double* path_length = nullptr;    ///< per group at step s, then those at step s - 1; or null
   double* spent = nullptr;          ///< of the caps' budgets, one per group, or null
   std::int64_t* stalled = nullptr;  ///< how many steps the weights have stood still at the limit
 };
@@ -119,7 +119,8 @@ class Stepper {
       if (rule_.caps.mode == CapMode::carry_over) left -= state.spent[g];
       if (rule_.caps.mode == CapMode::displacement)
         left -= displacement(g, state.parameters + offset, state.initial + offset);
-      if (lengths_[g] > 0.0 && rates[g] * lengths_[g] > left) rates[g] = std::max(0.0, left) / lengths_[g];
+      if (lengths_[g] > 0.0 && rates[g] * lengths_[g] > left)
+        rates[g] = std::max(0.0, left) / lengths_[g];
     });
   }
 
@@ -242,6 +243,8 @@ class Stepper {
   }
 
   void account(DescentState<Scalar>& state, const std::vector<double>& rates) {
+    if (state.path_length != nullptr)
+      std::copy_n(state.path_length, rates.size(), state.path_length + rates.size());
     for (std::size_t g = 0; g < rates.size(); ++g) {
       const Index offset = group(g).offset;
       if (state.path_length != nullptr)
