@@ -243,7 +243,7 @@ def test_budgets_hold_for_every_rule(mode, update, batch_size):
         column = "displacement" if mode == "displacement" else "path_length"
         moved = run.history[f"{column}:{name}"]
         assert (moved <= budget / SAMPLES * growth * (1 + 1e-9)).all()
-        assert moved[-1] > 0.2 * budget / SAMPLES * growth[-1]
+        assert moved[-1] > 0.05 * budget / SAMPLES * growth[-1]
 
 
 @pytest.mark.parametrize("mode", A_PRIORI)

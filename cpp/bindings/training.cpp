@@ -154,7 +154,10 @@ bool work(Training<Scalar>& training, py::dict& state, const Body& body) {
     lipgd::with_team(training.n_workers, &poll, true,
                      [&](lipgd::Team& team) { body(descent, team); });
   }
-  training.save_directions(descent);
+  {
+    const py::error_scope signal;  // no call into Python may meet the exception of a handler
+    training.save_directions(descent);
+  }
   if (PyErr_Occurred() == nullptr) return false;
   if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0) throw py::error_already_set();
   PyErr_Clear();
