@@ -78,6 +78,16 @@ def test_checkpoints_at_intervals_do_not_change_the_run(path, every, monkeypatch
     assert written == [*range(every, 61, every), 60]
 
 
+@pytest.mark.parametrize("batch", [{}, {"batch_size": 7, "record_every": 1}])
+def test_a_converged_training_can_be_resumed(path, batch):
+    problem = small_problem()
+    free = train_with_everything(problem, record="gradient_norm", **batch)
+    options = {"tolerance": free.history["gradient_norm"][8], **batch}
+    expected = train_with_everything(problem, checkpoint=path, **options)
+    assert expected.status == "converged"
+    assert_same(train_with_everything(problem, resume=path, **options), expected)
+
+
 CHILD = """
 import sys
 sys.path.insert(0, {tests!r})

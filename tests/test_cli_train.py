@@ -198,6 +198,29 @@ class TestTrain:
         assert (tmp_path / "out" / "network.npz").read_bytes() == whole
         assert train(table, *options, "--seed", "1", *state, "--resume") == (2, None)
 
+    @pytest.mark.parametrize("method", [None, "retract", "rates"])
+    def test_a_lipschitz_constant_is_kept(
+        self, table: Path, train: Callable[..., Any], method: str | None
+    ) -> None:
+        options = ["--standardize", "--rate", "0.3", "--steps", "300", "--record-every", "1"]
+        free = train(table, *options)[1]["recorded"]["lipschitz_upper"]
+        assert free[-1] > 0.8
+        choice = [] if method is None else ["--lipschitz-method", method]
+        code, facts = train(table, *options, "--lipschitz", "0.5", *choice)
+        first, last = facts["recorded"]["lipschitz_upper"]
+        assert (code, facts["arguments"]["lipschitz"]) == (0, 0.5)
+        assert first == pytest.approx(0.5 / 4, rel=1e-5)
+        assert 0.49 < last <= 0.5
+        assert ("stood still" in facts["message"]) == (method == "rates")
+
+    def test_lipschitz_arguments_that_are_refused(
+        self, table: Path, train: Callable[..., Any], capsys: Capture
+    ) -> None:
+        assert main(["train", str(table), "--lipschitz-method", "rates"]) == 2
+        assert "--lipschitz-method is rates, but --lipschitz is missing" in capsys.readouterr().err
+        assert main(["train", str(table), "--lipschitz", "0"]) == 2
+        assert "limit is 0" in capsys.readouterr().err
+
     def test_an_old_scaling_does_not_stay_beside_a_new_network(
         self, table: Path, tmp_path: Path, train: Callable[..., Any]
     ) -> None:

@@ -18,8 +18,8 @@ PACKAGE = ROOT / "python" / "lipgd"
 # A header includes only headers above it.
 HEADER_ROWS = (
     "version types check reduce arena parallel elementwise activation samples loss network narrow",
-    "product block sweep risk hessian tiles spectral jacobian certificate dynamics",
-    "update recorder descent lipgd",
+    "product block sweep risk hessian tiles spectral layer_norms constraint",
+    "jacobian certificate dynamics proximal update stepper recorder descent lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 
@@ -27,8 +27,8 @@ HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 LAYERS = (
     "_core types _check _threads _paths _config _files",
     "activations losses schedules constraints history initialization _layout _arguments network",
-    "_batches _columns _plan _checkpoint _progress _risk run training lipschitz theory margins"
-    " dynamics",
+    "_batches _caps _columns _step_rule _plan _checkpoint _progress _risk run training lipschitz"
+    " theory margins dynamics",
     "__init__",
     "data plotting report sweeps distributed export",
     "experiments",

@@ -79,6 +79,21 @@ def test_the_last_row_of_a_diverged_run_is_that_of_its_network(record_every, mom
     )
 
 
+@pytest.mark.parametrize("batch_size", [None, 8])
+@pytest.mark.parametrize("record_every", [1, 2, 3, 1000])
+def test_columns_without_the_risk_end_with_the_last_good_network(record_every, batch_size):
+    net, X, y = linear_problem()
+    record = ("displacement", "path_length:W1", "path_length:W2", "spectral_norm:W1")
+    options = {"rate": 5.0, "batch_size": batch_size, "record": record}
+    run = lipgd.train(net, X, y, steps=5000, record_every=record_every, **options)
+    assert run.status == "diverged"
+    assert run.history.step.tolist() == sorted({*range(0, run.steps, record_every), run.steps})
+    expected = lipgd.train(net, X, y, steps=run.steps, record_every=record_every, **options)
+    assert run.network == expected.network
+    for name in record:
+        np.testing.assert_array_equal(run.history[name], expected.history[name])
+
+
 @pytest.mark.parametrize("record", [(), ("parameter_norm",), ("risk",)])
 @pytest.mark.parametrize("batch_size", [None, 8])
 def test_an_initial_risk_that_is_not_finite_is_told(batch_size, record):

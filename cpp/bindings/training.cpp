@@ -20,6 +20,39 @@ inline std::vector<lipgd::Column> columns(const py::handle& parts,
   return result;
 }
 
+lipgd::StepRule step_rule(const py::dict& parts) {
+  lipgd::StepRule rule;
+  rule.trained = parts["trained"].cast<std::vector<bool>>();
+  rule.weight_decay = parts["weight_decay"].cast<std::vector<double>>();
+  rule.clip = parts["clip"].cast<std::vector<double>>();
+  rule.clip_all = parts["clip_all"].cast<double>();
+  for (const py::handle& part : parts["proximal"]) {
+    const auto pair = py::reinterpret_borrow<py::tuple>(part);
+    rule.proximal.push_back(
+        {static_cast<lipgd::ProximalKind>(pair[0].cast<int>()), pair[1].cast<double>()});
+  }
+  const auto update = parts["update"].cast<py::tuple>();
+  rule.update = {static_cast<lipgd::UpdateKind>(update[0].cast<int>()), update[1].cast<double>(),
+                 update[2].cast<bool>(), update[3].cast<double>(), update[4].cast<double>()};
+  const auto caps = parts["caps"].cast<py::tuple>();
+  rule.caps = {static_cast<lipgd::CapMode>(caps[0].cast<int>()), caps[1].cast<bool>(),
+               caps[2].cast<std::vector<double>>()};
+  const auto target = parts["target"].cast<py::tuple>();
+  rule.target = {static_cast<lipgd::TargetMethod>(target[0].cast<int>()), target[1].cast<double>(),
+                 static_cast<lipgd::CertificateKind>(target[2].cast<int>()),
+                 static_cast<lipgd::Controller>(target[3].cast<int>())};
+  const auto slopes = parts["slopes"].cast<py::tuple>();
+  rule.slopes = {slopes[0].cast<double>(), slopes[1].cast<double>(), slopes[2].cast<double>()};
+  return rule;
+}
+
+lipgd::StepArray step_array(const py::array_t<double>& values, Index end) {
+  lipgd::require(values.ndim() == 2 && values.shape(1) >= end,
+                 "rates or budgets have a wrong shape");
+  return {values.data(), values.strides(0) / values.itemsize(),
+          values.strides(1) / values.itemsize()};
+}
+
 /// The arguments of a training that stay the same over its stretches.
 template <class Scalar>
 struct Training {
@@ -37,11 +70,8 @@ struct Training {
     }
     if (const py::object points = parts["points"]; !points.is_none())
       problem.points = inputs<Scalar>(points, net);
-    problem.trained = parts["trained"].cast<std::vector<bool>>();
-    problem.weight_decay = parts["weight_decay"].cast<std::vector<double>>();
-    problem.update = {parts["momentum"].cast<double>(), parts["nesterov"].cast<bool>()};
+    problem.step = step_rule(parts);
     problem.tolerance = parts["tolerance"].cast<double>();
-    problem.activation_lipschitz = parts["activation_lipschitz"].cast<double>();
     problem.columns = columns(parts["columns"], history);
     problem.record_every = parts["record_every"].cast<Index>();
     problem.batch_sizes = parts["batch_sizes"].cast<std::vector<Index>>();
@@ -56,10 +86,14 @@ struct Training {
     const Index size = net.n_parameters();
     state.parameters = data<Scalar>(parts["parameters"], size, "parameters");
     state.previous = data<Scalar>(parts["previous"], size, "previous");
-    state.velocity = data_or_null<Scalar>(parts["velocity"], size, "velocity");
+    state.memory.velocity = data_or_null<Scalar>(parts["velocity"], size, "velocity");
+    state.memory.squares = data_or_null<Scalar>(parts["squares"], size, "squares");
+    state.memory.gradient = data_or_null<Scalar>(parts["last_gradient"], size, "last_gradient");
     state.initial = data<Scalar>(parts["initial"], size, "initial");
-    state.path_length = data_or_null<double>(
-        parts["path_length"], static_cast<Index>(net.groups().size()), "path_length");
+    const auto groups = static_cast<Index>(net.groups().size());
+    state.path_length = data_or_null<double>(parts["path_length"], 2 * groups, "path_length");
+    state.spent = data_or_null<double>(parts["spent"], groups, "spent");
+    state.stalled = data<std::int64_t>(parts["stalled"], 1, "stalled");
     directions = parts["directions"].cast<py::list>();
     progress = data<std::int64_t>(parts["progress"], 2, "progress");
   }
@@ -72,18 +106,18 @@ struct Training {
 
   /// Warm starts of the spectral norms go in and out, so that bits do not depend on the pauses.
   void restore_directions(lipgd::Descent<Scalar>& descent) const {
-    for (Index layer = 0; layer < net.depth(); ++layer) {
-      const auto direction = directions[static_cast<std::size_t>(layer)].cast<Array<double>>();
-      descent.recorder().norms().state(layer).set_direction(
-          net.inputs(layer), net.outputs(layer),
-          lipgd::ConstVectorMap<double>(direction.data(), direction.size()));
+    std::size_t i = 0;
+    for (lipgd::SpectralNorm* norm : descent.spectral_norms()) {
+      if (i >= directions.size()) return;
+      const auto numbers = directions[i++].cast<Array<double>>();
+      norm->set_memory({numbers.data(), numbers.data() + numbers.size()});
     }
   }
   void save_directions(lipgd::Descent<Scalar>& descent) {
-    for (Index layer = 0; layer < net.depth(); ++layer) {
-      const auto& direction = descent.recorder().norms().state(layer).direction();
-      directions[static_cast<std::size_t>(layer)] =
-          Array<double>(direction.size(), direction.data());
+    directions.attr("clear")();
+    for (const lipgd::SpectralNorm* norm : descent.spectral_norms()) {
+      const std::vector<double> numbers = norm->memory();
+      directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
     }
   }
 
@@ -120,7 +154,10 @@ bool work(Training<Scalar>& training, py::dict& state, const Body& body) {
     lipgd::with_team(training.n_workers, &poll, true,
                      [&](lipgd::Team& team) { body(descent, team); });
   }
-  training.save_directions(descent);
+  {
+    const py::error_scope signal;  // no call into Python may meet the exception of a handler
+    training.save_directions(descent);
+  }
   if (PyErr_Occurred() == nullptr) return false;
   if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) == 0) throw py::error_already_set();
   PyErr_Clear();
@@ -138,10 +175,9 @@ int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
   lipgd::Stretch stretch;
   stretch.begin = progress.step;
   stretch.end = end;
-  lipgd::require(rates.ndim() == 2 && rates.shape(1) >= end, "rates has a wrong shape");
-  stretch.rates = rates.data();
-  stretch.group_stride = rates.strides(0) / rates.itemsize();
-  stretch.step_stride = rates.strides(1) / rates.itemsize();
+  stretch.rates = step_array(rates, end);
+  if (const py::object budgets = problem["budgets"]; !budgets.is_none())
+    stretch.budgets = step_array(budgets.cast<py::array_t<double>>(), end);
   if (!batch_rows.is_none()) {
     const Index steps = end - stretch.begin;
     stretch.batch_offsets = data<std::int64_t>(batch_offsets, steps + 1, "batch_offsets");
@@ -155,6 +191,17 @@ int descend(const Array<Scalar>&, const py::dict& problem, py::dict state,
   };
   if (work(training, state, body)) stop = lipgd::Stop::cancelled;
   return static_cast<int>(stop);
+}
+
+/// A proved upper bound of the Lipschitz constant by one of the certificates of the loop.
+template <class Scalar>
+double certificate(const py::tuple& net_parts, const Array<Scalar>& parameters, int kind,
+                   const py::tuple& slopes) {
+  const auto net = architecture(net_parts);
+  lipgd::Certificate measure(
+      net, static_cast<lipgd::CertificateKind>(kind),
+      {slopes[0].cast<double>(), slopes[1].cast<double>(), slopes[2].cast<double>()});
+  return measure(data<Scalar>(parameters, net.n_parameters(), "parameters"));
 }
 
 /// Appends the row of the last state; false if a signal stopped it.
@@ -177,6 +224,8 @@ void bind_training_for(py::module_& module) {
   module.def("descend", &descend<Scalar>, arg("parameters").noconvert(), arg("problem"),
              arg("state"), arg("history").noconvert(), arg("end"), arg("rates").noconvert(),
              arg("batch_rows"), arg("batch_offsets"), arg("seconds"));
+  module.def("certificate", &certificate<Scalar>, arg("net"), arg("parameters").noconvert(),
+             arg("kind"), arg("slopes"));
   module.def("write_last_row", &write_last_row<Scalar>, arg("parameters").noconvert(),
              arg("problem"), arg("state"), arg("history").noconvert());
 }

@@ -21,6 +21,7 @@ from lipgd._config import show_config
 from lipgd._core import build_info as _build_info
 from lipgd._paths import get_cmake_dir, get_include
 from lipgd._risk import Gradient, hessian_vector_product, risk, risk_and_gradient
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.lipschitz import spectral_norm
 from lipgd.network import Network
@@ -28,12 +29,14 @@ from lipgd.run import Run
 from lipgd.training import train
 
 if TYPE_CHECKING:
-    from lipgd import data, experiments, plotting, report
+    from lipgd import data, experiments, plotting, report, theory
 
 __all__ = [
     "Gradient",
     "History",
+    "LipschitzTarget",
     "Network",
+    "RateCaps",
     "Run",
     "activations",
     "data",
@@ -51,13 +54,14 @@ __all__ = [
     "schedules",
     "show_config",
     "spectral_norm",
+    "theory",
     "train",
 ]
 
 __version__: str = _build_info["version"]
 
 #: Leaves that are imported when they are first used.
-_LEAVES = ("data", "experiments", "plotting", "report")
+_LEAVES = ("data", "experiments", "plotting", "report", "theory")
 
 
 def __getattr__(name: str) -> ModuleType:

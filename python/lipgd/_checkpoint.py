@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lipgd._caps import increments_of
 from lipgd._check import path_of
 from lipgd._files import read_npz, write_npz
 from lipgd._plan import Plan
+from lipgd.constraints import RateCaps
 
 __all__ = ["check_target", "read_checkpoint", "write_checkpoint"]
 
@@ -25,7 +28,10 @@ _SAMPLE = 64
 #: Rates that are expanded at once; one number may stand for many steps.
 _SLICE = 2**16
 #: Arrays of the state that go into the file under their own names, if there are any.
-_ARRAYS = ("parameters", "previous", "initial", "velocity", "path_length", "progress")
+_ARRAYS = (
+    *("parameters", "previous", "initial", "velocity", "squares", "last_gradient"),
+    *("path_length", "spent", "stalled", "progress"),
+)
 
 
 def write_checkpoint(
@@ -38,8 +44,8 @@ def write_checkpoint(
     """Write the state, whole or not at all."""
     arrays = {name: state[name] for name in _ARRAYS if state[name] is not None}
     arrays["rows"] = rows[:, : state["progress"][1]]
-    for layer, direction in enumerate(state["directions"]):
-        arrays[f"direction{layer + 1}"] = direction
+    for number, direction in enumerate(state["directions"], start=1):
+        arrays[f"direction{number}"] = direction
     arrays["seconds"] = np.float64(seconds)
     arrays["settings"] = json.dumps(_fingerprint(plan, state["progress"][0]))
     write_npz(path, arrays, _KIND, _VERSION)
@@ -88,7 +94,8 @@ def read_checkpoint(
     if not np.isfinite(state["parameters"]).all():
         raise ValueError(f"resume is {name!r}, but that file has parameters that are not finite")
     rows[:, :count] = _entry(name, arrays, "rows", (len(rows), count), rows.dtype)
-    state["directions"] = [_direction(name, arrays, layer) for layer in range(plan.net.depth)]
+    directions = sum(key.startswith("direction") for key in arrays)
+    state["directions"] = [_direction(name, arrays, number) for number in range(1, directions + 1)]
     return float(_entry(name, arrays, "seconds", (), np.float64))
 
 
@@ -103,8 +110,13 @@ def _fingerprint(plan: Plan, step: int) -> dict[str, Any]:
         "validation": (validation_x, *validation_targets),
         "points": (problem["points"],),
     }
+    constraint, increments = plan.settings.constraint, _digest([])
+    if isinstance(constraint, RateCaps):  # a callable or an array tells too little by its repr
+        facts["constraint"] = repr(replace(constraint, shape=None))
+        increments = _digest([increments_of(constraint).rates(step)])
     return {
         **facts,
+        "increments": increments,
         "output_scale": plan.net.output_scale,
         **{name: _digest(_ends(parts)) for name, parts in arrays.items()},
         "rates": _digest(
@@ -146,9 +158,9 @@ def _settings(name: str, arrays: dict[str, Array]) -> dict[str, Any]:
     return settings
 
 
-def _direction(name: str, arrays: dict[str, Array], layer: int) -> Array:
-    """Return where the spectral norm of a layer goes on, which the core looks at closely."""
-    key = f"direction{layer + 1}"
+def _direction(name: str, arrays: dict[str, Array], number: int) -> Array:
+    """Return where a spectral norm goes on, which the core looks at closely."""
+    key = f"direction{number}"
     length = arrays[key].size if key in arrays else 0
     return _entry(name, arrays, key, (length,), np.float64)
 

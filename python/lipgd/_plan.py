@@ -11,10 +11,13 @@ import numpy as np
 from lipgd import _core, losses
 from lipgd._arguments import finite_inputs_of, targets_of, weights_of
 from lipgd._batches import SAMPLINGS, Batches
+from lipgd._caps import PlugInCaps, a_priori_rates
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
+from lipgd._step_rule import StepRule, meet_target, step_rule
 from lipgd._threads import thread_choice
+from lipgd.constraints import NORM_MODES, LipschitzTarget, RateCaps
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Settings
@@ -36,12 +39,35 @@ class Plan:
     settings: Settings
     batches: Batches | None
     rates: DoubleArray  #: (groups, steps)
+    rule: StepRule
+    plug_in: PlugInCaps | None
     problem: dict[str, Any]  #: the arguments of the core
 
     @property
     def n_rows(self) -> int:
         """The most rows that the history can have."""
         return -(-self.settings.steps // self.settings.record_every) + 1
+
+    def empty_rows(self) -> DoubleArray:
+        """Return room for the history, (columns, rows)."""
+        shape = (len(self.settings.record), self.n_rows)
+        try:
+            return np.empty(shape)
+        except (MemoryError, ValueError) as error:
+            raise ValueError(
+                f"record_every is {self.settings.record_every}, which makes {shape[1]} rows of "
+                f"{shape[0]} columns, expected fewer: they exceed the memory"
+            ) from error
+
+    def risk_of(self, parameters: FloatArray) -> float:
+        """Return the risk over all samples."""
+        problem = self.problem
+        value: float = _core.risk(
+            problem["net"],
+            parameters,
+            *(problem[name] for name in ("inputs", "targets", "loss", "threads", "shared")),
+        )
+        return value
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -59,13 +85,20 @@ class Plan:
         """Return the arrays that change, as they are before the first step."""
         flat = self.net._flat
         path = any(name.startswith("path_length") for name in self.settings.record)
+        memory = {
+            name: np.zeros_like(flat) if name in self.rule.arrays else None
+            for name in ("velocity", "squares", "last_gradient")
+        }
+        groups = len(self.net._layout.names)
         return {
             "parameters": flat.copy(),
             "previous": flat.copy(),
             "initial": flat,
-            "velocity": np.zeros_like(flat) if self.settings.momentum else None,
-            "path_length": np.zeros(len(self.net._layout.names)) if path else None,
-            "directions": [np.empty(0) for _ in range(self.net.depth)],
+            **memory,
+            "path_length": np.zeros(2 * groups) if path else None,
+            "spent": np.zeros(groups) if isinstance(self.settings.constraint, RateCaps) else None,
+            "stalled": np.zeros(1, np.int64),
+            "directions": [],
             "progress": np.zeros(2, np.int64),
             "scratch": np.empty(0, np.uint8),
         }
@@ -79,9 +112,13 @@ def make_plan(
     loss: str | Loss,
     rate: ScheduleLike | Mapping[str, ScheduleLike],
     steps: int,
+    constraint: LipschitzTarget | RateCaps | None,
+    update: str,
     momentum: float,
     nesterov: bool,
     weight_decay: float | Mapping[str, float],
+    clip_norm: float | Mapping[str, float] | None,
+    proximal: Mapping[str, tuple[str, float]] | None,
     batch_size: int | None,
     sampling: str,
     shuffle_seed: int,
@@ -110,12 +147,30 @@ def make_plan(
     rates, by_name = _rates(rate, _steps(steps), layout, trained)
     threads, shared = thread_choice(n_threads)
     x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
+    rule = step_rule(
+        net,
+        trained,
+        update=update,
+        momentum=number("momentum", momentum, at_least=0, below=1),
+        nesterov=_nesterov(nesterov, momentum),
+        clip_norm=clip_norm,
+        proximal=proximal,
+        constraint=constraint,
+        steps=int(steps),
+        n_samples=len(x),
+    )
+    if isinstance(constraint, LipschitzTarget):
+        net = meet_target(net, trained, constraint)
     settings = Settings(
         loss=kind,
         steps=int(steps),
         rates=by_name,
-        momentum=number("momentum", momentum, at_least=0, below=1),
-        nesterov=_nesterov(nesterov, momentum),
+        constraint=constraint,
+        update=update,
+        momentum=momentum,
+        nesterov=nesterov,
+        clip_norm=clip_norm,
+        proximal=None if proximal is None else dict(proximal),
         weight_decay=_weight_decay(weight_decay, trained, layout),
         tolerance=number("tolerance", tolerance, at_least=0),
         frozen=fixed,
@@ -139,17 +194,56 @@ def make_plan(
         else finite_inputs_of("points", points, net.n_inputs, net.dtype),
         "trained": [name in trained for name in layout.names],
         "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
-        "momentum": settings.momentum,
-        "nesterov": settings.nesterov,
         "tolerance": settings.tolerance,
-        "activation_lipschitz": net.activation.lipschitz,
+        **rule.entries,
         "columns": column_codes(recorded, layout),
         "record_every": settings.record_every,
         "batch_sizes": [] if batches is None else batches.sizes,
         "threads": threads,
         "shared": shared,
     }
-    return Plan(net, settings, batches, rates, problem)
+    plug_in = None
+    if isinstance(constraint, RateCaps) and constraint.mode in NORM_MODES:
+        values, labels, weights = problem["targets"]
+        data = (x, labels if values is None else values, weights)
+        if constraint.mode == "plug_in":
+            _refuse_plug_in(settings)
+            plug_in = PlugInCaps(constraint, net, data, kind)
+        else:
+            described = _described(settings, batches)
+            rates = a_priori_rates(constraint, net, data, kind, rates, described)
+    return Plan(net, settings, batches, rates, rule, plug_in, problem)
+
+
+def _refuse_plug_in(settings: Settings) -> None:
+    """Raise for steps along anything but the gradient over all samples, which (4) bounds."""
+    plain = settings.update == "gradient" and settings.momentum == 0 and settings.batch_size is None
+    if not plain or settings.proximal or any(settings.weight_decay.values()):
+        raise ValueError(
+            "mode is 'plug_in', which bounds the gradient over all samples alone, expected no "
+            "batches, momentum, weight decay, penalties or other updates"
+        )
+
+
+def _described(settings: Settings, batches: Batches | None) -> dict[str, Any]:
+    """Return the update rule in the words of the theory."""
+    if settings.update == "conjugate_gradient":
+        raise ValueError(
+            "update is 'conjugate_gradient', whose directions have no bound before training, "
+            "expected another mode of caps"
+        )
+    penalties = settings.proximal or {}
+    clip = settings.clip_norm
+    return {
+        "method": settings.update,
+        "momentum": settings.momentum,
+        "batch_size": None if batches is None else min(batches.sizes),
+        "replacement": settings.sampling == "replacement",
+        "clip_norm": clip if isinstance(clip, (int, float)) else None,
+        "weight_decay": {name: value for name, value in settings.weight_decay.items() if value},
+        "shrinking_prox": any(kind != "l1" for kind, _ in penalties.values()),
+        "l1": {name: value for name, (kind, value) in penalties.items() if kind == "l1"},
+    }
 
 
 def _check_network(net: Network) -> None:

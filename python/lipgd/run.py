@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.losses import Loss
 from lipgd.network import Network
@@ -25,8 +27,10 @@ class Settings:
         The steps that were asked for.
     rates : dict of str to ndarray, shape (steps,)
         The learning rates of every trained parameter, read-only.
-    momentum, nesterov, weight_decay, tolerance, frozen, record, record_every
-        As given to :func:`lipgd.train`; weight decay by parameter name.
+    constraint, update, momentum, nesterov, clip_norm, proximal
+        As given to :func:`lipgd.train`.
+    weight_decay, tolerance, frozen, record, record_every
+        As given too; weight decay by parameter name.
     batch_size, sampling, shuffle_seed
         The batches; a batch size of None is the full batch.
     """
@@ -34,8 +38,12 @@ class Settings:
     loss: Loss
     steps: int
     rates: dict[str, DoubleArray] = field(repr=False)
+    constraint: LipschitzTarget | RateCaps | None
+    update: str
     momentum: float
     nesterov: bool
+    clip_norm: float | Mapping[str, float] | None
+    proximal: dict[str, tuple[str, float]] | None
     weight_decay: dict[str, float]
     tolerance: float
     frozen: tuple[str, ...]
@@ -50,8 +58,12 @@ class Settings:
         return {
             "loss": self.loss.name,
             "steps": self.steps,
+            "constraint": repr(self.constraint),
+            "update": self.update,
             "momentum": self.momentum,
             "nesterov": self.nesterov,
+            "clip_norm": repr(self.clip_norm),
+            "proximal": repr(self.proximal),
             "weight_decay": self.weight_decay,
             "tolerance": self.tolerance,
             "frozen": list(self.frozen),

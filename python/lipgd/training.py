@@ -16,12 +16,13 @@ from lipgd._check import flag, shown
 from lipgd._checkpoint import check_target, read_checkpoint, write_checkpoint
 from lipgd._plan import Plan, make_plan
 from lipgd._progress import ProgressBar
+from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
 from lipgd.schedules import ScheduleLike
-from lipgd.types import ArrayLike, DoubleArray
+from lipgd.types import ArrayLike
 
 __all__ = ["train"]
 
@@ -31,6 +32,8 @@ _REACHED, _PAUSED, _CONVERGED, _DIVERGED, _CANCELLED = range(5)
 _STRETCH = 0.05
 #: Seconds between checkpoints if no number of steps is given.
 _CHECKPOINT_SECONDS = 60.0
+#: Steps without movement that make a standstill.
+_STANDSTILL = 10
 
 
 def train(
@@ -41,9 +44,13 @@ def train(
     loss: str | Loss = "mse",
     rate: ScheduleLike | Mapping[str, ScheduleLike] = 0.01,
     steps: int = 1000,
+    constraint: LipschitzTarget | RateCaps | None = None,
+    update: str = "gradient",
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float | Mapping[str, float] = 0.0,
+    clip_norm: float | Mapping[str, float] | None = None,
+    proximal: Mapping[str, tuple[str, float]] | None = None,
     batch_size: int | None = None,
     sampling: str = "independent",
     shuffle_seed: int = 0,
@@ -83,12 +90,24 @@ def train(
         trained parameter its own, by the names ``"W1"``, ``"b1"``, ``"W2"``, ...
     steps : int
         The number of steps.
+    constraint : LipschitzTarget or RateCaps, optional
+        A Lipschitz constant to keep at every step, or caps on the learning rates.
+    update : str
+        ``"gradient"``; ``"sign"`` (of the gradient, with momentum of v); ``"adam"`` (decay rates
+        0.9 and 0.999, epsilon 1e-8); ``"conjugate_gradient"`` (Polak-Ribiere, restarted where its
+        factor would be negative).
     momentum : float
         From 0 to below 1 (heavy ball).
     nesterov : bool
         Look ahead; needs momentum.
     weight_decay : float or mapping of str to float
         Strength >= 0, coupled to the gradient; a mapping decays the parameters that it names.
+    clip_norm : float or mapping of str to float, optional
+        The largest norm of the gradient; a number clips the whole gradient, a mapping the
+        parameters that it names. The clipped gradient enters momentum.
+    proximal : mapping of str to (str, float), optional
+        Penalties by parameter, applied after each step with the step's rate: ``("l1", strength)``,
+        ``("nuclear", strength)`` or ``("frobenius", strength)``.
     batch_size : int, optional
         Samples per step; by default all of them.
     sampling : str
@@ -160,9 +179,13 @@ def train(
         loss=loss,
         rate=rate,
         steps=steps,
+        constraint=constraint,
+        update=update,
         momentum=momentum,
         nesterov=nesterov,
         weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        proximal=proximal,
         batch_size=batch_size,
         sampling=sampling,
         shuffle_seed=shuffle_seed,
@@ -200,7 +223,7 @@ class _Training:
     ) -> None:
         self.plan = plan
         self.state = plan.fresh_state()
-        self.rows = _empty_rows(plan)
+        self.rows = plan.empty_rows()
         self.round: Round | None = None
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
@@ -272,7 +295,18 @@ class _Training:
                     return "interrupted", f"stopped by the callback at step {self.step}"
                 called_at = time.monotonic()
             self._save_if_due()
-        return "finished", f"took all {steps} steps"
+        return "finished", f"took all {steps} steps" + self._standstill()
+
+    def _standstill(self) -> str:
+        """Say that the weights no longer move, where the method "rates" has come to that."""
+        stalled = int(self.state["stalled"][0])
+        if stalled < _STANDSTILL:
+            return ""
+        return (
+            f"; the weights have stood still at the Lipschitz limit since step "
+            f"{self.step - stalled}: that point is in general not stationary, and "
+            "method='retract' would go on improving"
+        )
 
     def _stretch(self) -> int:
         """Take steps until the next round of batches, checkpoint or return by the clock."""
@@ -284,13 +318,18 @@ class _Training:
                 self.round = self.plan.batches.round_of(self.step)
             end = min(end, self.round.end)
             rows, offsets = self.round.part(self.step, end)
+        rates = self.plan.rates
+        if self.plan.plug_in is not None:
+            end = self.step + 1
+            now = self.plan.plug_in.at(self.step, self.state["parameters"], rates[:, self.step])
+            rates = np.broadcast_to(now[:, None], (len(now), end))
         stop: int = _core.descend(
             self.state["parameters"],
             self.plan.problem,
             self.state,
             self.rows,
             end,
-            self.plan.rates,
+            rates,
             rows,
             offsets,
             _STRETCH,
@@ -314,25 +353,12 @@ class _Training:
             self.save()
 
     def _divergence(self) -> str:
-        if self.step == 0 and not np.isfinite(self._risk_now()):
+        if self.step == 0 and not np.isfinite(self.plan.risk_of(self.state["parameters"])):
             return "the risk of the initial network is not finite"
         return (
             f"step {self.step + 1} left the range of {self.plan.net.dtype} numbers; the network is "
             f"that of step {self.step}; a smaller rate may help"
         )
-
-    def _risk_now(self) -> float:
-        plan = self.plan
-        value: float = _core.risk(
-            plan.net._call,
-            self.state["parameters"],
-            plan.problem["inputs"],
-            plan.problem["targets"],
-            plan.problem["loss"],
-            plan.problem["threads"],
-            plan.problem["shared"],
-        )
-        return value
 
     def _last(self, name: str) -> float | None:
         record = self.plan.settings.record
@@ -364,14 +390,3 @@ class _Training:
             seconds=seconds,
             message=message,
         )
-
-
-def _empty_rows(plan: Plan) -> DoubleArray:
-    shape = (len(plan.settings.record), plan.n_rows)
-    try:
-        return np.empty(shape)
-    except (MemoryError, ValueError) as error:
-        raise ValueError(
-            f"record_every is {plan.settings.record_every}, which makes {shape[1]} rows of "
-            f"{shape[0]} columns, expected fewer: they exceed the memory"
-        ) from error

@@ -8,22 +8,12 @@
 
 #include "lipgd/recorder.hpp"
 #include "lipgd/risk.hpp"
-#include "lipgd/update.hpp"
+#include "lipgd/stepper.hpp"
 
 namespace lipgd {
 
 /// Why a stretch of steps ended.
 enum class Stop : int { reached, paused, converged, diverged, cancelled };
-
-/// The arrays that change from step to step; their owner keeps them, and they are the checkpoint.
-template <class Scalar>
-struct DescentState {
-  Scalar* parameters = nullptr;  ///< theta_s
-  Scalar* previous = nullptr;    ///< theta_(s-1), kept for the case that theta_s diverges
-  Scalar* velocity = nullptr;    ///< or null without momentum
-  const Scalar* initial = nullptr;
-  double* path_length = nullptr;  ///< one per group, or null
-};
 
 /// What stays the same over all steps.
 template <class Scalar>
@@ -35,24 +25,32 @@ struct DescentProblem {
   Inputs<Scalar> validation_inputs;
   Targets<Scalar> validation_targets;
   Inputs<Scalar> points;
-  std::vector<bool> trained;         ///< one flag per group
-  std::vector<double> weight_decay;  ///< one per group
-  UpdateRule update;
+  StepRule step;
   double tolerance = 0.0;  ///< stop when the gradient's norm is at most this, if positive
-  double activation_lipschitz = 1.0;
   std::vector<Column> columns;
   Index record_every = 1;
   std::vector<Index> batch_sizes;  ///< all sizes that occur; empty for the full batch
 };
 
-/// The steps of one stretch: rates of group g at step s are rates[g * group_stride + s *
-/// step_stride]; batch s takes batch_rows[batch_offsets[s - begin]] up to the next offset.
+/// One number per group and step.
+struct StepArray {
+  const double* values = nullptr;
+  Index group_stride = 0;
+  Index step_stride = 1;
+
+  void read(Index step, std::vector<double>& out) const {
+    for (std::size_t g = 0; g < out.size(); ++g)
+      out[g] = values[static_cast<Index>(g) * group_stride + step * step_stride];
+  }
+};
+
+/// The steps of one stretch; batch s takes batch_rows[batch_offsets[s - begin]] up to the next
+/// offset.
 struct Stretch {
   Index begin = 0;
   Index end = 0;
-  const double* rates = nullptr;
-  Index group_stride = 0;
-  Index step_stride = 1;
+  StepArray rates;
+  StepArray budgets;  ///< of the caps, if there are any
   const std::int64_t* batch_rows = nullptr;
   const std::int64_t* batch_offsets = nullptr;
   double seconds = std::numeric_limits<double>::infinity();  ///< pause after this time
@@ -70,24 +68,34 @@ class Descent {
  public:
   Descent(const DescentProblem<Scalar>& problem, int workers, Arena& arena)
       : problem_(problem),
-        recorder_(*problem.net, problem.columns, problem.activation_lipschitz, problem.points,
+        stepper_(*problem.net, problem.step),
+        recorder_(*problem.net, problem.columns, problem.step.slopes.lipschitz, problem.points,
                   workers, arena),
         full_(*problem.net, problem.loss,
-              full_batch() || row_needs_gradient() ? problem.trained : std::vector<bool>{},
+              full_batch() || row_needs_gradient() ? problem.step.trained : std::vector<bool>{},
               problem.inputs.n_samples(), workers, arena) {
     for (const Index size : problem.batch_sizes)
-      batches_.emplace_back(*problem.net, problem.loss, problem.trained, size, workers, arena);
+      batches_.emplace_back(*problem.net, problem.loss, problem.step.trained, size, workers, arena);
     if (recorder_.wants(Quantity::validation_risk))
       validation_.emplace_back(*problem.net, problem.loss, std::vector<bool>{},
                                problem.validation_inputs.n_samples(), workers, arena);
     gradient_ = arena.take<Scalar>(problem.net->n_parameters());
     rates_.resize(problem.net->groups().size());
+    budgets_.resize(problem.net->groups().size());
   }
 
   const SweepPlan& plan() const {
     return batches_.empty() ? full_.plan() : batches_.front().plan();
   }
-  Recorder<Scalar>& recorder() { return recorder_; }
+  /// The warm starts of all spectral norms, always in the same order: they belong to the state.
+  std::vector<SpectralNorm*> spectral_norms() {
+    std::vector<SpectralNorm*> all;
+    for (auto* group :
+         {&recorder_.norms().states(), &stepper_.layer_states(), &stepper_.direction_states(),
+          &stepper_.certificate().layer_states(), &stepper_.certificate().piece_states()})
+      for (SpectralNorm& norm : *group) all.push_back(&norm);
+    return all;
+  }
 
   /// Takes steps until one of the reasons to stop. The state is that of progress.step, whatever
   /// happened; its arrays stay where they were.
@@ -134,17 +142,17 @@ class Descent {
   Stop take_step(Team& team, DescentState<Scalar>& state, const Stretch& stretch,
                  Progress& progress) {
     const Index step = progress.step;
-    const bool row = step % problem_.record_every == 0;
-    for (std::size_t g = 0; g < rates_.size(); ++g)
-      rates_[g] =
-          stretch.rates[static_cast<Index>(g) * stretch.group_stride + step * stretch.step_stride];
+    const bool due = step % problem_.record_every == 0;
+    stretch.rates.read(step, rates_);
+    if (stepper_.has_caps()) stretch.budgets.read(step, budgets_);
     double risk = not_known;
-    const bool evaluated = full_batch() || (row && row_needs_gradient());
+    const bool evaluated = full_batch() || (due && row_needs_gradient());
     if (evaluated) risk = full_gradient(team, state);
     if (team.cancelled()) return Stop::cancelled;
     if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
-    // A step that was cancelled after its row writes the same row again.
-    if (row) progress.rows = step / problem_.record_every;
+    // A step that was cancelled after its row has it already; measured again, the warm starts of
+    // the spectral norms would not be those of an uninterrupted run.
+    const bool row = due && progress.rows == step / problem_.record_every;
     if (row && !write_row(team, state, risk, progress)) return Stop::cancelled;
     if (evaluated && converged()) return Stop::converged;
     if (!full_batch()) {
@@ -152,7 +160,10 @@ class Descent {
       if (team.cancelled()) return Stop::cancelled;
       if (!std::isfinite(risk)) return step_back(state, progress);
     }
-    return move(team, state) ? Stop::reached : Stop::diverged;
+    if (!stepper_.step(team, state, gradient_, step, budgets_, rates_)) return Stop::diverged;
+    // The row of this step learns what became of its rates.
+    if (due && !recorder_.empty()) recorder_.write_rates(step / problem_.record_every, rates_);
+    return Stop::reached;
   }
 
   double full_gradient(Team& team, const DescentState<Scalar>& state) {
@@ -184,33 +195,13 @@ class Descent {
     if (progress.step > 0) {
       std::swap(state.parameters, state.previous);
       --progress.step;
+      progress.rows = std::min(progress.rows, progress.step / problem_.record_every + 1);
+      if (state.path_length != nullptr) {
+        const Index groups = static_cast<Index>(problem_.net->groups().size());
+        std::copy_n(state.path_length + groups, groups, state.path_length);
+      }
     }
     return Stop::diverged;
-  }
-
-  /// Takes the step if the new parameters are finite.
-  bool move(Team& team, DescentState<Scalar>& state) {
-    bool finite = true;
-    const auto& groups = problem_.net->groups();
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      const Index offset = groups[g].offset, size = groups[g].size;
-      if (!problem_.trained[g]) {
-        std::copy_n(state.parameters + offset, size, state.previous + offset);
-        continue;
-      }
-      Scalar* velocity = state.velocity == nullptr ? nullptr : state.velocity + offset;
-      finite &= update_group(team, problem_.update, rates_[g], problem_.weight_decay[g], size,
-                             state.parameters + offset, gradient_ + offset, velocity,
-                             state.previous + offset);
-    }
-    if (!finite) return false;
-    if (state.path_length != nullptr)
-      for (std::size_t g = 0; g < groups.size(); ++g)
-        state.path_length[g] +=
-            std::sqrt(squared_distance(state.parameters + groups[g].offset,
-                                       state.previous + groups[g].offset, groups[g].size));
-    std::swap(state.parameters, state.previous);
-    return true;
   }
 
   bool write_row(Team& team, const DescentState<Scalar>& state, double risk, Progress& progress) {
@@ -228,11 +219,12 @@ class Descent {
   }
 
   DescentProblem<Scalar> problem_;
+  Stepper<Scalar> stepper_;
   Recorder<Scalar> recorder_;
   RiskSweep<Scalar> full_;
   std::vector<RiskSweep<Scalar>> batches_, validation_;
   Scalar* gradient_;
-  std::vector<double> rates_;
+  std::vector<double> rates_, budgets_;
 };
 
 }  // namespace lipgd

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "lipgd/jacobian.hpp"
-#include "lipgd/spectral.hpp"
+#include "lipgd/layer_norms.hpp"
 
 namespace lipgd {
 
@@ -43,52 +43,6 @@ struct RowFacts {
   const double* path_length;  ///< one per group, or null
 };
 
-/// Spectral norms of the layers, warm-started from the last ones.
-class LayerNorms {
- public:
-  explicit LayerNorms(const Architecture& net)
-      : net_(&net), norms_(static_cast<std::size_t>(net.depth())) {}
-
-  template <class Scalar>
-  void measure(const Scalar* parameters) {
-    brackets_.clear();
-    for (Index layer = 0; layer < net_->depth(); ++layer) {
-      const auto weights = net_->weights(parameters, layer);
-      brackets_.push_back(norms_[static_cast<std::size_t>(layer)](
-          weights.data(), weights.rows(), weights.cols(), tolerance, max_iterations));
-    }
-  }
-  const SpectralBracket& bracket(Index layer) const {
-    return brackets_[static_cast<std::size_t>(layer)];
-  }
-
-  /// |output_scale| times the product of the norms and of the activation's constant, rounded up:
-  /// an upper bound of the Lipschitz constant.
-  double product(double activation_lipschitz) const {
-    double bound = std::abs(net_->output_scale());
-    for (Index layer = 0; layer < net_->depth(); ++layer) {
-      if (layer > 0) bound = times_upward(bound, activation_lipschitz);
-      bound = times_upward(bound, bracket(layer).upper);
-    }
-    return bound;
-  }
-
-  SpectralNorm& state(Index layer) { return norms_[static_cast<std::size_t>(layer)]; }
-
- private:
-  static constexpr double tolerance = default_spectral_tolerance;
-  static constexpr int max_iterations = default_spectral_iterations;
-
-  static double times_upward(double a, double b) {
-    if (a == 0.0 || b == 0.0) return 0.0;
-    return std::nextafter(a * b, std::numeric_limits<double>::infinity());
-  }
-
-  const Architecture* net_;
-  std::vector<SpectralNorm> norms_;
-  std::vector<SpectralBracket> brackets_;
-};
-
 /// Fills rows of a history.
 template <class Scalar>
 class Recorder {
@@ -119,6 +73,13 @@ class Recorder {
         wants(Quantity::lipschitz_upper))
       norms_.measure(facts.parameters);
     for (const Column& column : columns_) column.values[row] = value(team, column, facts);
+  }
+
+  /// Corrects the rates of a row.
+  void write_rates(Index row, const std::vector<double>& rates) {
+    for (const Column& column : columns_)
+      if (column.quantity == Quantity::rate)
+        column.values[row] = rates[static_cast<std::size_t>(column.part)];
   }
 
  private:

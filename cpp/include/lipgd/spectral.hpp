@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include "lipgd/check.hpp"
 #include "lipgd/parallel.hpp"
@@ -200,15 +201,24 @@ class SpectralNorm {
     return root(squared, exponent);
   }
 
-  /// The last top singular vector (of the smaller side, padded to a multiple of eight); empty
-  /// before the first call. With it a later call repeats the bits of an uninterrupted run.
-  const Vector<double>& direction() const { return direction_; }
-  void set_direction(Index rows, Index cols, const Vector<double>& direction) {
-    rows_ = rows;
-    cols_ = cols;
-    direction_ = direction;
-    const double squared = sum_of_squares(direction.data(), direction.size());
-    if (!(squared > 0.5 && squared < 2.0)) forget();  // not a direction of ours
+  /// The warm start as numbers: rows, columns and the last top singular vector (of the smaller
+  /// side, padded to a multiple of eight); empty before the first call. With it a later call
+  /// repeats the bits of an uninterrupted run.
+  std::vector<double> memory() const {
+    if (direction_.size() == 0) return {};
+    std::vector<double> numbers{static_cast<double>(rows_), static_cast<double>(cols_)};
+    numbers.insert(numbers.end(), direction_.data(), direction_.data() + direction_.size());
+    return numbers;
+  }
+  void set_memory(const std::vector<double>& numbers) {
+    forget();
+    if (numbers.size() < 3) return;
+    const double squared =
+        sum_of_squares(numbers.data() + 2, static_cast<Index>(numbers.size()) - 2);
+    if (!(squared > 0.5 && squared < 2.0)) return;  // not a direction of ours
+    rows_ = static_cast<Index>(numbers[0]);
+    cols_ = static_cast<Index>(numbers[1]);
+    direction_ = ConstVectorMap<double>(numbers.data() + 2, static_cast<Index>(numbers.size()) - 2);
   }
   void forget() { direction_.resize(0); }
 

@@ -82,6 +82,9 @@ def descend(
     batch_offsets: _Positions | None,
     seconds: float,
 ) -> int: ...
+def certificate(
+    net: _Net, parameters: _Floats, kind: int, slopes: tuple[float, float, float]
+) -> float: ...
 def write_last_row(
     parameters: _Floats, problem: dict[str, Any], state: dict[str, Any], history: _Doubles
 ) -> bool: ...

@@ -12,6 +12,7 @@ import numpy as np
 
 import lipgd
 from lipgd._files import atomic_writer
+from lipgd.constraints import METHODS
 
 from ._options import Commands, add_common, as_json, new_command
 from ._table import Problem, load_problem
@@ -24,6 +25,7 @@ _EXAMPLES = """\
   lipgd train table.csv --label price --standardize --test-fraction 0.25
   lipgd train iris.csv --label species --hidden 50 50 --steps 5000
   lipgd train arrays.npz --loss huber --rate 0.1 --hold 200 --decay 0.01
+  lipgd train table.csv --lipschitz 5 --rate 0.1
   lipgd train big.csv --batch-size 64 --checkpoint state.npz
   lipgd train big.csv --batch-size 64 --checkpoint state.npz --resume
 
@@ -94,6 +96,18 @@ def _add_descent(group: Any) -> None:
     group.add_argument("--momentum", type=float, default=0.0, help="from 0 to below 1 (0)")
     group.add_argument("--weight-decay", type=float, default=0.0, metavar="S", help="strength (0)")
     group.add_argument(
+        "--lipschitz",
+        type=float,
+        metavar="L",
+        help="keep the certified Lipschitz constant at most L at every step; weights that begin "
+        "above it are scaled down",
+    )
+    group.add_argument(
+        "--lipschitz-method",
+        choices=METHODS[1:],
+        help="rescale the weights after a step, or lower the rates (retract)",
+    )
+    group.add_argument(
         "--record",
         nargs="+",
         metavar="NAME",
@@ -115,6 +129,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--resume is given, but --checkpoint is missing")
     if arguments.hold and not arguments.decay:
         raise ValueError(f"--hold is {arguments.hold}, but --decay is missing")
+    if arguments.lipschitz_method is not None and arguments.lipschitz is None:
+        raise ValueError(
+            f"--lipschitz-method is {arguments.lipschitz_method}, but --lipschitz is missing"
+        )
     problem = load_problem(arguments)
     if problem.note:
         print(f"lipgd train: {problem.note}", file=sys.stderr)
@@ -151,6 +169,7 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "loss": problem.loss,
         "rate": rate,
         "steps": arguments.steps,
+        "constraint": _target(arguments),
         "momentum": arguments.momentum,
         "weight_decay": arguments.weight_decay,
         "batch_size": arguments.batch_size,
@@ -164,6 +183,13 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "resume": arguments.checkpoint if arguments.resume else None,
         "n_threads": arguments.threads,
     }
+
+
+def _target(arguments: argparse.Namespace) -> lipgd.LipschitzTarget | None:
+    if arguments.lipschitz is None:
+        return None
+    method = arguments.lipschitz_method or METHODS[1]
+    return lipgd.LipschitzTarget(arguments.lipschitz, method=method, rescale_initial=True)
 
 
 def _facts(outcome: lipgd.Run, problem: Problem, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,278 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "lipgd/constraint.hpp"
+#include "lipgd/proximal.hpp"
+#include "lipgd/update.hpp"
+
+namespace lipgd {
+
+/// Everything about a step but the gradient: one entry per group of parameters.
+struct StepRule {
+  std::vector<bool> trained;
+  std::vector<double> weight_decay;
+  std::vector<double> clip;  ///< largest norm of a group's gradient, or infinity
+  double clip_all = std::numeric_limits<double>::infinity();  ///< of the whole gradient
+  std::vector<Proximal> proximal;
+  UpdateRule update;
+  CapRule caps;
+  TargetRule target;
+  SlopeConstants slopes;
+};
+
+/// The arrays that change from step to step; their owner keeps them, and they are the checkpoint.
+template <class Scalar>
+struct DescentState {
+  Scalar* parameters = nullptr;  ///< theta_s
+  Scalar* previous = nullptr;    ///< theta_(s-1), kept for the case that theta_s diverges
+  const Scalar* initial = nullptr;
+  UpdateMemory<Scalar> memory;
+  double* path_length = nullptr;    ///< per group at step s, then those at step s - 1; or null
+  double* spent = nullptr;          ///< of the caps' budgets, one per group, or null
+  std::int64_t* stalled = nullptr;  ///< how many steps the weights have stood still at the limit
+};
+
+/// Takes steps: gradient to direction, direction to rates, and what must hold afterwards.
+template <class Scalar>
+class Stepper {
+ public:
+  Stepper(const Architecture& net, const StepRule& rule)
+      : net_(&net),
+        rule_(rule),
+        lengths_(net.groups().size(), 0.0),
+        norms_(net.groups().size()),
+        layers_(net),
+        certificate_(net, rule.target.certificate, rule.slopes),
+        limit_(rule.target.limit *
+               (1.0 - 2.0 * default_spectral_tolerance * static_cast<double>(net.depth()))) {
+    for (std::size_t g = 0; g < net.groups().size(); ++g)
+      if (!group(g).is_bias && rule.trained[g]) matrices_.push_back(g);
+  }
+
+  /// Writes theta_(s+1) to state.previous and swaps; rates become those that were applied. budgets:
+  /// one per group, for the caps. False if a new parameter is not finite: nothing is swapped then.
+  bool step(Team& team, DescentState<Scalar>& state, Scalar* gradient, Index step,
+            const std::vector<double>& budgets, std::vector<double>& rates) {
+    form_directions(team, state, gradient, step);
+    if (rule_.caps.mode != CapMode::none) cap(state, gradient, budgets, rates);
+    if (!apply(team, state, gradient, rates)) return false;
+    if (rule_.target.method == TargetMethod::rates && !control(team, state, gradient, rates))
+      return false;
+    apply_penalties(state, rates);
+    if (rule_.target.method == TargetMethod::retract && !retract(state.previous)) return false;
+    account(state, rates);
+    std::swap(state.parameters, state.previous);
+    return true;
+  }
+
+  bool has_caps() const { return rule_.caps.mode != CapMode::none; }
+  Certificate& certificate() { return certificate_; }
+  std::vector<SpectralNorm>& direction_states() { return norms_; }
+  std::vector<SpectralNorm>& layer_states() { return layers_.states(); }
+
+ private:
+  const Architecture::Group& group(std::size_t g) const { return net_->groups()[g]; }
+
+  void form_directions(Team& team, const DescentState<Scalar>& state, Scalar* gradient,
+                       Index step) const {
+    clip(gradient);
+    for_trained([&](std::size_t g) {
+      add_decay(team, rule_.weight_decay[g], group(g).size, state.parameters + group(g).offset,
+                gradient + group(g).offset);
+    });
+    Scalar factor(0);
+    if (rule_.update.kind == UpdateKind::conjugate_gradient)
+      factor = conjugate_factor(net_->n_parameters(), gradient, state.memory.gradient);
+    for_trained([&](std::size_t g) {
+      form_direction(team, rule_.update, step, factor, group(g).size, gradient + group(g).offset,
+                     state.memory.from(group(g).offset));
+    });
+  }
+
+  void clip(Scalar* gradient) const {
+    const auto scale_down = [](Scalar* values, Index size, double limit) {
+      if (!std::isfinite(limit)) return;
+      const double norm = std::sqrt(sum_of_squares(values, size));
+      if (norm <= limit) return;
+      const auto factor = static_cast<Scalar>(limit / norm);
+      for (Index i = 0; i < size; ++i) values[i] *= factor;
+    };
+    for_trained([&](std::size_t g) {
+      scale_down(gradient + group(g).offset, group(g).size, rule_.clip[g]);
+    });
+    scale_down(gradient, net_->n_parameters(), rule_.clip_all);
+  }
+
+  /// rate * (|direction| + surcharge) <= what is left of the budget.
+  void cap(const DescentState<Scalar>& state, const Scalar* direction,
+           const std::vector<double>& budgets, std::vector<double>& rates) {
+    for_trained([&](std::size_t g) {
+      if (budgets[g] == std::numeric_limits<double>::infinity()) return;
+      const Index offset = group(g).offset;
+      lengths_[g] = length(g, direction + offset) + rule_.caps.surcharge[g];
+      double left = budgets[g];
+      if (rule_.caps.mode == CapMode::carry_over) left -= state.spent[g];
+      if (rule_.caps.mode == CapMode::displacement)
+        left -= displacement(g, state.parameters + offset, state.initial + offset);
+      if (lengths_[g] > 0.0 && rates[g] * lengths_[g] > left)
+        rates[g] = std::max(0.0, left) / lengths_[g];
+    });
+  }
+
+  /// The norm of a group in which the budgets count.
+  double length(std::size_t g, const Scalar* values) {
+    if (rule_.caps.spectral && !group(g).is_bias)
+      return norms_[g](values, net_->inputs(group(g).layer), net_->outputs(group(g).layer)).upper;
+    return std::sqrt(sum_of_squares(values, group(g).size));
+  }
+  double displacement(std::size_t g, const Scalar* now, const Scalar* initial) {
+    if (!rule_.caps.spectral || group(g).is_bias)
+      return std::sqrt(squared_distance(now, initial, group(g).size));
+    difference_.resize(static_cast<std::size_t>(group(g).size));
+    for (std::size_t i = 0; i < difference_.size(); ++i) difference_[i] = now[i] - initial[i];
+    return length(g, difference_.data());
+  }
+
+  bool apply(Team& team, const DescentState<Scalar>& state, const Scalar* direction,
+             const std::vector<double>& rates) const {
+    bool finite = true;
+    for (std::size_t g = 0; g < rates.size(); ++g) {
+      const Index offset = group(g).offset, size = group(g).size;
+      if (rule_.trained[g])
+        finite &= apply_direction(team, rates[g], size, state.parameters + offset,
+                                  direction + offset, state.previous + offset);
+      else
+        std::copy_n(state.parameters + offset, size, state.previous + offset);
+    }
+    return finite;
+  }
+
+  void apply_penalties(DescentState<Scalar>& state, const std::vector<double>& rates) const {
+    for_trained([&](std::size_t g) {
+      const Index outputs = net_->outputs(group(g).layer);
+      proximal_step(rule_.proximal[g], rates[g], group(g).size / outputs, outputs,
+                    state.previous + group(g).offset);
+    });
+  }
+
+  /// Shortens the step of the weight matrices, from state.parameters to state.previous, so that the
+  /// product of all norms stays below the limit; biases take the whole step.
+  bool control(Team& team, DescentState<Scalar>& state, const Scalar* direction,
+               std::vector<double>& rates) {
+    const std::vector<double> wanted = rates;
+    const double limit = product_limit();
+    std::vector<double> begin = layer_norms(state.parameters), lengths(begin.size(), 0.0);
+    const std::vector<double> end = layer_norms(state.previous);
+    for (const std::size_t g : matrices_)
+      lengths[static_cast<std::size_t>(group(g).layer)] =
+          wanted[g] * std::sqrt(sum_of_squares(direction + group(g).offset, group(g).size));
+    double reached = 0.0;
+    const bool again = rule_.target.controller == Controller::monotone_chord;
+    for (int chord = 0; chord < most_chords; ++chord) {
+      const double piece = rule_.target.controller == Controller::conservative
+                               ? detail::conservative_step(begin, lengths, limit)
+                               : detail::chord_step(begin, end, limit);
+      reached = piece == 1.0 ? 1.0 : reached + piece * (1.0 - reached);
+      if (!again || reached == 1.0 || piece < least_piece) break;
+      if (!apply_scaled(team, state, direction, wanted, reached, rates)) return false;
+      begin = layer_norms(state.previous);
+    }
+    return verify_scaled(team, state, direction, wanted, reached, rates);
+  }
+
+  /// Rounding of the new weights may exceed the limit by a little: then the step is a little
+  /// shorter, and at last none.
+  bool verify_scaled(Team& team, DescentState<Scalar>& state, const Scalar* direction,
+                     const std::vector<double>& wanted, double reached,
+                     std::vector<double>& rates) {
+    for (double backing_off = 1e-7;; backing_off *= 8.0) {
+      if (!apply_scaled(team, state, direction, wanted, reached, rates)) return false;
+      if (reached == 0.0 || certificate_(state.previous) <= limit_) break;
+      reached = backing_off < 1.0 ? reached * (1.0 - backing_off) : 0.0;
+    }
+    if (state.stalled != nullptr) *state.stalled = reached < standstill ? *state.stalled + 1 : 0;
+    return true;
+  }
+
+  bool apply_scaled(Team& team, DescentState<Scalar>& state, const Scalar* direction,
+                    const std::vector<double>& wanted, double t, std::vector<double>& rates) const {
+    for (const std::size_t g : matrices_) rates[g] = t * wanted[g];
+    return apply(team, state, direction, rates);
+  }
+
+  /// What the product of the layers' norms may be.
+  double product_limit() const {
+    double factor = std::abs(net_->output_scale());
+    for (Index layer = 1; layer < net_->depth(); ++layer)
+      factor = detail::times_upward(factor, rule_.slopes.lipschitz);
+    return limit_ / factor * (1.0 - 1e-12);
+  }
+
+  std::vector<double> layer_norms(const Scalar* parameters) {
+    layers_.measure(parameters);
+    std::vector<double> norms;
+    for (Index layer = 0; layer < net_->depth(); ++layer)
+      norms.push_back(layers_.bracket(layer).upper);
+    return norms;
+  }
+
+  /// Rescales the trained matrices by one factor onto the limit. The certificate is homogeneous of
+  /// degree one in each of them.
+  bool retract(Scalar* parameters) {
+    if (matrices_.empty()) return true;
+    const auto count = static_cast<double>(matrices_.size());
+    double margin = 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+    for (double bound = certificate_(parameters); !(bound <= limit_);
+         bound = certificate_(parameters), margin *= 4.0) {
+      if (!std::isfinite(bound) || margin >= 1.0) return false;
+      const auto factor =
+          static_cast<Scalar>(std::pow(limit_ / bound, 1.0 / count) * (1.0 - margin));
+      for (const std::size_t g : matrices_) {
+        Scalar* weights = parameters + group(g).offset;
+        const Index size = group(g).size;
+        LIPGD_ELEMENTWISE_LOOP
+        for (Index i = 0; i < size; ++i) weights[i] *= factor;
+      }
+    }
+    return true;
+  }
+
+  void account(DescentState<Scalar>& state, const std::vector<double>& rates) {
+    if (state.path_length != nullptr)
+      std::copy_n(state.path_length, rates.size(), state.path_length + rates.size());
+    for (std::size_t g = 0; g < rates.size(); ++g) {
+      const Index offset = group(g).offset;
+      if (state.path_length != nullptr)
+        state.path_length[g] += std::sqrt(
+            squared_distance(state.parameters + offset, state.previous + offset, group(g).size));
+      if (state.spent != nullptr && rule_.trained[g]) state.spent[g] += rates[g] * lengths_[g];
+    }
+  }
+
+  template <class Use>
+  void for_trained(const Use& use) const {
+    for (std::size_t g = 0; g < rule_.trained.size(); ++g)
+      if (rule_.trained[g]) use(g);
+  }
+
+  static constexpr int most_chords = 12;
+  static constexpr double least_piece = 1e-3;
+  static constexpr double standstill = 1e-6;
+
+  const Architecture* net_;
+  StepRule rule_;
+  std::vector<std::size_t> matrices_;  ///< the trained weight matrices among the groups
+  std::vector<double> lengths_;        ///< of the directions, where budgets count them
+  std::vector<Scalar> difference_;
+  std::vector<SpectralNorm> norms_;
+  LayerNorms layers_;
+  Certificate certificate_;
+  double limit_;  ///< a little lower: whoever brackets the norms again must not find more
+};
+
+}  // namespace lipgd
