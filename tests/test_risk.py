@@ -38,6 +38,12 @@ SHAPES = {
     "five layers": ((6, 16, 15, 17, 8, 3), 400),
     "bottleneck": ((8, 64, 1, 64, 4), 211),
     "large gradient": ((700, 1200, 3), 150),
+    # Panels of 48, 24 or 12 outputs, tiles of 8 or 4 samples, chunks of 128.
+    "whole panels": ((64, 144, 1), 64),
+    "a panel and one": ((17, 49, 1), 9),
+    "ends within a register": ((50, 131, 2), 131),
+    "ends within a tile": ((101, 130, 1), 263),
+    "longest panel": ((128, 200, 129, 300, 1), 66),
 }
 
 

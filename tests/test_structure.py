@@ -17,7 +17,7 @@ PACKAGE = ROOT / "python" / "lipgd"
 
 # A header includes only headers above it.
 HEADER_ROWS = (
-    "version types check reduce arena parallel elementwise activation samples loss network narrow",
+    "version types check reduce arena parallel elementwise activation samples loss network panel narrow",
     "product block sweep risk hessian tiles spectral layer_norms constraint",
     "jacobian certificate dynamics proximal update stepper recorder descent lipgd",
 )

@@ -53,6 +53,9 @@ class Block {
       if (const Scalar* narrow_layer = parameters.narrow_layer(layer))
         narrow::affine(narrow_layer, narrow_layer + net.inputs(layer) * net.outputs(layer), h,
                        net.inputs(layer), net.outputs(layer), count, z);
+      else if (const Scalar* panels = parameters.panels(layer))
+        affine_packed(panels, net.bias(parameters.flat(), layer), h, net.inputs(layer),
+                      net.outputs(layer), count, z, sharing);
       else
         affine<Scalar>(net.weights(parameters.flat(), layer), net.bias(parameters.flat(), layer), h,
                        count, z, sharing);

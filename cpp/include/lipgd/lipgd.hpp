@@ -14,6 +14,7 @@
 #include "lipgd/loss.hpp"
 #include "lipgd/narrow.hpp"
 #include "lipgd/network.hpp"
+#include "lipgd/panel.hpp"
 #include "lipgd/parallel.hpp"
 #include "lipgd/product.hpp"
 #include "lipgd/proximal.hpp"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "lipgd/arena.hpp"
-#include "lipgd/network.hpp"
+#include "lipgd/panel.hpp"
 #include "lipgd/reduce.hpp"
 
 // Layers with few inputs. A general product spends more on packing and on moving its result than on
@@ -39,14 +39,7 @@ void with_inputs(Index inputs, const Function& f) {
   with_inputs(inputs, f, std::make_integer_sequence<int, static_cast<int>(max_inputs)>{});
 }
 
-// One vector register.
-#if defined(__AVX512F__)
-constexpr int register_bytes = 64;
-#elif defined(__AVX__)
-constexpr int register_bytes = 32;
-#else
-constexpr int register_bytes = 16;
-#endif
+using panel::register_bytes;
 
 /// Calls tile(i, registers, lanes) for pieces of so many elements: as many registers at a time as
 /// wanted, then single ones, then single elements.
@@ -219,41 +212,58 @@ void backward(const Scalar* outer, const Scalar* q, const Scalar* h, const Scala
 }  // namespace narrow
 
 /// Parameters as the products of a sweep want them: narrow layers also as (outputs, inputs), with a
-/// bias of zeros where there is none.
+/// bias of zeros where there is none; other layers of few inputs in panels of outputs.
 template <class Scalar>
 class PreparedParameters {
  public:
   PreparedParameters(const Architecture& net, Arena& arena)
-      : net_(&net), narrow_(static_cast<std::size_t>(net.depth()), nullptr) {
-    for (Index layer = 0; layer + 1 < net.depth(); ++layer)
+      : net_(&net), copies_(static_cast<std::size_t>(net.depth()), nullptr) {
+    for (Index layer = 0; layer + 1 < net.depth(); ++layer) {
+      Scalar*& copy = copies_[static_cast<std::size_t>(layer)];
       if (narrow::applies(net, layer))
-        narrow_[static_cast<std::size_t>(layer)] =
-            arena.take<Scalar>((net.inputs(layer) + 1) * net.outputs(layer));
+        copy = arena.take<Scalar>((net.inputs(layer) + 1) * net.outputs(layer));
+      else if (panel::applies(net, layer))
+        copy =
+            arena.take<Scalar>(panel::packed_size<Scalar>(net.outputs(layer), net.inputs(layer)));
+    }
   }
 
   void set(const Scalar* parameters) {
     parameters_ = parameters;
     for (Index layer = 0; layer + 1 < net_->depth(); ++layer) {
-      Scalar* copy = narrow_[static_cast<std::size_t>(layer)];
+      Scalar* copy = copies_[static_cast<std::size_t>(layer)];
       if (copy == nullptr) continue;
       const Index inputs = net_->inputs(layer), outputs = net_->outputs(layer);
       const Scalar* weights = parameters + net_->weight_offset(layer);
-      for (Index i = 0; i < outputs; ++i)
-        for (Index j = 0; j < inputs; ++j) copy[j * outputs + i] = weights[i * inputs + j];
-      const Scalar* bias = net_->bias(parameters, layer);
-      for (Index i = 0; i < outputs; ++i)
-        copy[inputs * outputs + i] = bias == nullptr ? Scalar(0) : bias[i];
+      if (narrow::applies(*net_, layer))
+        set_narrow(weights, net_->bias(parameters, layer), inputs, outputs, copy);
+      else
+        panel::pack_all(weights, inputs, Index{1}, outputs, inputs, copy);
     }
   }
 
   const Scalar* flat() const { return parameters_; }
   /// (outputs, inputs + 1), the bias last, or null.
-  const Scalar* narrow_layer(Index layer) const { return narrow_[static_cast<std::size_t>(layer)]; }
+  const Scalar* narrow_layer(Index layer) const {
+    return narrow::applies(*net_, layer) ? copies_[static_cast<std::size_t>(layer)] : nullptr;
+  }
+  /// The panels of a layer that is not narrow, or null.
+  const Scalar* panels(Index layer) const {
+    return narrow::applies(*net_, layer) ? nullptr : copies_[static_cast<std::size_t>(layer)];
+  }
 
  private:
+  static void set_narrow(const Scalar* weights, const Scalar* bias, Index inputs, Index outputs,
+                         Scalar* copy) {
+    for (Index i = 0; i < outputs; ++i)
+      for (Index j = 0; j < inputs; ++j) copy[j * outputs + i] = weights[i * inputs + j];
+    for (Index i = 0; i < outputs; ++i)
+      copy[inputs * outputs + i] = bias == nullptr ? Scalar(0) : bias[i];
+  }
+
   const Architecture* net_;
   const Scalar* parameters_ = nullptr;
-  std::vector<Scalar*> narrow_;
+  std::vector<Scalar*> copies_;
 };
 
 }  // namespace lipgd

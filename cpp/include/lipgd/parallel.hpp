@@ -235,14 +235,16 @@ class Sharing {
   Sharing() = default;
   explicit Sharing(Team& team) : team_(&team) {}
 
-  /// Calls f(begin, size) for pieces of [0, size); the pieces are a function of the size alone.
+  /// Calls f(begin, size) for pieces of [0, size); the pieces are a function of the size alone, and
+  /// begin at multiples of the grain.
   template <class Function>
-  void split(Index size, const Function& f) const {
+  void split(Index size, const Function& f, Index grain = 8) const {
     if (team_ == nullptr) {
       f(Index{0}, size);
       return;
     }
-    const Index piece = std::max(least_piece, ((size + pieces - 1) / pieces + 7) / 8 * 8);
+    const Index piece =
+        std::max(least_piece, ((size + pieces - 1) / pieces + grain - 1) / grain * grain);
     team_->run((size + piece - 1) / piece,
                [&](Index task, int) { f(task * piece, std::min(piece, size - task * piece)); });
   }

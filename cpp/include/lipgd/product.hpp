@@ -1,6 +1,8 @@
 #pragma once
 
-#include "lipgd/network.hpp"
+#include <algorithm>
+
+#include "lipgd/panel.hpp"
 #include "lipgd/parallel.hpp"
 #include "lipgd/reduce.hpp"
 
@@ -76,6 +78,23 @@ void affine(ConstMatrixMap<Scalar> weights, const Scalar* bias, const Scalar* h,
   });
 }
 
+/// The same for a layer whose weights are in panels of outputs.
+template <class Scalar>
+void affine_packed(const Scalar* panels, const Scalar* bias, const Scalar* h, Index inputs,
+                   Index outputs, Index count, Scalar* z, const Sharing& sharing = {}) {
+  panel::for_panels<Scalar>(outputs, sharing, [&](Index begin, Index rows) {
+    for (Index n = 0; n < count; ++n) {
+      Scalar* out = z + n * outputs + begin;
+      if (bias != nullptr)
+        std::copy_n(bias + begin, rows, out);
+      else
+        std::fill_n(out, rows, Scalar(0));
+    }
+    panel::add_packed<Scalar>(panels, begin, rows, inputs, {h, 1, inputs}, count, z + begin,
+                              outputs);
+  });
+}
+
 /// The same for the last layer, with the samples of one output next to each other: z (count,
 /// outputs).
 template <class Scalar>
@@ -98,15 +117,16 @@ void affine_last(ConstMatrixMap<Scalar> weights, const Scalar* bias, const Scala
 template <class Scalar>
 void add_gradient(const Scalar* h, const Scalar* delta, Index inputs, Index outputs, Index count,
                   bool transposed, Scalar* weights, Scalar* bias, const Sharing& sharing = {}) {
-  const ConstMatrixMap<Scalar> features(h, inputs, count), signal(delta, outputs, count);
+  if (weights != nullptr && transposed)
+    panel::for_panels<Scalar>(outputs, sharing, [&](Index begin, Index rows) {
+      panel::add_rows<Scalar>(delta + begin, outputs, rows, count, {h, inputs, 1}, inputs,
+                              weights + begin, outputs);
+    });
   sharing.split(outputs, [&](Index begin, Index size) {
-    const auto part = signal.middleRows(begin, size);
-    if (weights != nullptr && transposed)
-      MatrixMap<Scalar>(weights, outputs, inputs).middleRows(begin, size).noalias() +=
-          part * features.transpose();
-    else if (weights != nullptr)
+    if (weights != nullptr && !transposed)
       MatrixMap<Scalar>(weights, inputs, outputs).middleCols(begin, size).noalias() +=
-          features * part.transpose();
+          ConstMatrixMap<Scalar>(h, inputs, count) *
+          ConstMatrixMap<Scalar>(delta, outputs, count).middleRows(begin, size).transpose();
     if (bias != nullptr) detail::add_columns(delta + begin, size, outputs, count, bias + begin);
   });
 }

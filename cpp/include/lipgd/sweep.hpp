@@ -139,8 +139,7 @@ class LaneSums {
   /// Whether the sums of a layer are kept as (outputs, inputs): few inputs make a poor product.
   bool transposed(Index layer) const {
     return layer + 1 < net_->depth() &&
-           (narrow::applies(*net_, layer) ||
-            (net_->inputs(layer) <= 128 && net_->inputs(layer) < net_->outputs(layer)));
+           (narrow::applies(*net_, layer) || panel::applies(*net_, layer));
   }
 
   /// Adds the lanes in their order, a slice of outputs of one group a task.
