@@ -17,7 +17,7 @@ from . import _page
 from ._corollary4 import gaps
 from ._evidence import Evidence, gather
 from ._signatures import Signature, signatures
-from ._theorem3 import growth
+from ._theorem3 import Growth, growth, room
 from ._theorem5 import descent
 from ._words import shown_rows, statements, vacuous_columns
 
@@ -196,7 +196,7 @@ def guarantees(
         "test_risk": measured["test_risk"],
         "gap": measured["test_risk"] - measured["risk"],
         "lipschitz_lower": measured["lipschitz_lower"],
-        "lipschitz_upper": measured["lipschitz_upper"],
+        "lipschitz_upper": _certified(evidence, found),
         "lipschitz_theorem3": found.given,
         "lipschitz_drift": found.drift,
         "lipschitz_before": found.before,
@@ -214,11 +214,20 @@ def guarantees(
         delta=evidence.delta,
         reasons=reasons,
         vacuous=vacuous_columns(evidence, columns, gap),
-        conditions=_conditions(evidence, gap.conditions),
+        conditions=_conditions(evidence, found, gap.conditions),
         signatures=signatures(evidence, found, columns),
         sizes=run.initial.sizes,
         n_samples=evidence.quantities.n_samples,
     )
+
+
+def _certified(evidence: Evidence, found: Growth) -> DoubleArray:
+    """Return the certified values, without the width of their brackets where a theorem is below."""
+    recorded = evidence.measured["lipschitz_upper"]
+    near: DoubleArray = np.where(
+        recorded <= found.given * (1.0 + room(evidence)), np.fmin(recorded, found.given), recorded
+    )
+    return near
 
 
 def _missing(evidence: Evidence) -> dict[str, str]:
@@ -236,8 +245,10 @@ def _missing(evidence: Evidence) -> dict[str, str]:
     return reasons
 
 
-def _conditions(evidence: Evidence, others: tuple[str, ...]) -> tuple[str, ...]:
-    if evidence.law is None:
+def _conditions(
+    evidence: Evidence, found: Growth, others: tuple[str, ...]
+) -> tuple[str, ...]:
+    if evidence.law is None or np.isnan(found.before).all():
         return others
     law = evidence.law
     words = (

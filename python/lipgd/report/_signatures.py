@@ -131,7 +131,9 @@ def _standard_error(evidence: Evidence) -> float:
     X, y = np.asarray(evidence.test[0]), np.asarray(evidence.test[1])
     parts = np.array_split(np.random.default_rng(0).permutation(len(X)), min(20, len(X)))
     risks = [risk(evidence.run.network, X[part], y[part], evidence.loss) for part in parts]
-    return float(np.std(risks, ddof=1) / math.sqrt(len(risks))) if len(risks) > 1 else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # after a divergence
+        spread = float(np.std(risks, ddof=1)) if len(risks) > 1 else 0.0
+    return spread / math.sqrt(len(risks))
 
 
 def _spent_at(evidence: Evidence) -> int | None:

@@ -22,8 +22,8 @@ __all__ = ["Growth", "allowed_radii", "growth", "room"]
 
 #: Steps that are tracked one by one; beyond, majorants at infinite radii serve.
 _MOST_TRACKED = 20_000
-#: Records of distances and norms may be above exact ones by their rounding, caps by their own.
-_ROOM = {np.dtype(np.float64): 1e-6, np.dtype(np.float32): 2e-3}
+#: What may be above a bound by rounding of steps and the width of recorded norms alone.
+_ROOM = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 2e-3}
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,8 @@ def lemma_s(
     largest = quantities.augmented_feature_maxima[0]
     second = min(float(times(q_max, inputs, inputs)), float(times(q, inputs, largest)))
     bent = float(times(activation.curvature, row, second))
-    hidden = quantities.loss_smoothness * (slope * beta * inputs) ** 2 + bent
+    moved = slope * beta * inputs
+    hidden = quantities.loss_smoothness * moved * moved + bent  # a power of it may raise
     coupling = quantities.loss_smoothness * slope * beta * inputs * eta
     coupling += float(times(slope, q_spectral, inputs))
     return Smoothness(raised(hidden), outer, raised(coupling))
