@@ -340,3 +340,24 @@ def test_messages(settings: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"run": small_run(), "X": X, "y": y, **settings}
     with pytest.raises((TypeError, ValueError), match=message):
         report.guarantees(**arguments)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"constraint": lipgd.LipschitzTarget(9.0)},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "constraint": caps(mode="linear")},
+        {"proximal": {"W1": ("nuclear", 0.1)}, "constraint": caps()},
+    ],
+)
+def test_displacements_are_not_bounded_where_something_else_moves(settings: dict[str, Any]) -> None:
+    found = report.guarantees(small_run(**settings), *problem())
+    assert np.isnan(found["lipschitz_drift"]).all()
+    assert "beyond radii" in found.reasons["lipschitz_drift"]
+    assert np.isfinite(found["lipschitz_theorem3"]).all()
+
+
+def test_large_decay_may_enlarge_weights() -> None:
+    found = report.guarantees(small_run(weight_decay=30.0), *problem())
+    assert "rate times weight decay of W1 reaches 1.5" in found.reasons["lipschitz_theorem3"]
