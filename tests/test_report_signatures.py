@@ -149,7 +149,7 @@ def test_a_gap_that_grows_with_the_width() -> None:
 
 def test_messages_about_widths() -> None:
     found = gaps_of((4, 8), FEW, FEW_TEST, 0.02, 2)
-    with pytest.raises(ValueError, match="^found has 2 widths, expected at least three$"):
+    with pytest.raises(ValueError, match=r"^found has 2 widths, expected at least three$"):
         report.compare_widths(found)
     alone = report.guarantees(train(network([4, 5, 1]), DATA, steps=1), *DATA)
     with pytest.raises(ValueError, match=r"^found\[0\] has no finite gap"):

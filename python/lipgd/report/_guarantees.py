@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,21 +79,45 @@ class Guarantees:
             self.history, self.reasons, self.vacuous, self.conditions, self.signatures
         )
 
-    def blocks(self, command: str | None = None) -> list[str | _page.Html]:
-        """Return a table and its sentences for :func:`lipgd.report.page`.
+    def blocks(
+        self, picture: str | os.PathLike[str] | None = None, command: str | None = None
+    ) -> list[str | _page.Html]:
+        """Return a section of :func:`lipgd.report.page`: a picture, a table and sentences.
 
         Parameters
         ----------
+        picture : path-like, optional
+            A file that :func:`lipgd.plotting.save` made of :func:`lipgd.plotting.guarantees`.
         command : str, optional
             What reproduces the numbers.
 
         Returns
         -------
         list of (str or Html)
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np, lipgd
+        >>> from lipgd import plotting, report
+        >>> X = np.linspace(-1, 1, 40)[:, None]
+        >>> net = lipgd.Network.create([1, 16, 1], activation="tanh")
+        >>> run = lipgd.train(net, X, np.sin(3 * X), loss="huber", rate=0.01, steps=50)
+        >>> found = report.guarantees(run, X, np.sin(3 * X))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "bounds")
+        ...     _ = plotting.save(plotting.guarantees(found), path)
+        ...     html = report.page("A training", {"Guarantees": found.blocks(path + ".svg")})
+        >>> "Theorem 3" in html
+        True
         """
+        caption = "Bounds beside measurements, by step"
         names, rows = shown_rows(self.history)
-        table = _page.table(names, rows, caption="Bounds beside measurements", command=command)
-        return [table, *self.words()]
+        table = _page.table(names, rows, caption=caption, command=command)
+        if picture is None:
+            return [table, *self.words()]
+        alt = " ".join(self.words())
+        return [_page.figure(picture, alt=alt, caption=caption), table, *self.words()]
 
     def __str__(self) -> str:
         names, rows = shown_rows(self.history)
@@ -245,9 +270,7 @@ def _missing(evidence: Evidence) -> dict[str, str]:
     return reasons
 
 
-def _conditions(
-    evidence: Evidence, found: Growth, others: tuple[str, ...]
-) -> tuple[str, ...]:
+def _conditions(evidence: Evidence, found: Growth, others: tuple[str, ...]) -> tuple[str, ...]:
     if evidence.law is None or np.isnan(found.before).all():
         return others
     law = evidence.law

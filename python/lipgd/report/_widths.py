@@ -105,8 +105,8 @@ def compare_widths(found: Sequence[Guarantees]) -> Widths:
     grows = _ordered(gaps) >= _AGREEMENT and _rises(gaps, exponent) and _clear(by_width)
     text = (
         f"the gap grows from {cell(gaps[0])} at width {widths[0]} to {cell(gaps[-1])} at width "
-        f"{widths[-1]}: wider networks fit what does not carry over; a Lipschitz target, or budgets "
-        "that do not grow with the width, would hold them"
+        f"{widths[-1]}: wider networks fit what does not carry over; a Lipschitz target, or "
+        "budgets that do not grow with the width, would hold them"
     )
     signs = (Signature("width_gap", text),) if grows else ()
     return Widths(tuple(widths), tuple(gaps), exponent, signs)
