@@ -184,7 +184,7 @@ def caps(budget: float = 2.0, **settings: Any) -> lipgd.RateCaps:
 @pytest.mark.parametrize("mode", MODES)
 def test_theorem_3_is_that_of_the_theory(mode: str) -> None:
     run = small_run(constraint=caps(mode=mode), record=["lipschitz_upper"], record_every=7)
-    found = report.guarantees(run, *problem(), law="lecun_normal")
+    found = report.guarantees(run, *problem())
     quantities = rate_constraints.measure(run.initial, *problem(), "huber")
     total = SHAPE.total(40)[found.history.step]
     expected = rate_constraints.theorem3(quantities, dict.fromkeys(NAMES, 2.0), total)
@@ -209,8 +209,8 @@ def test_the_gaps_are_those_of_the_theory() -> None:
     expected = generalization.wasserstein_gap("huber", best, [2, 2], [4], 60, 0.1)
     assert found["gap_wasserstein"][-1] == pytest.approx(expected, rel=1e-12)
     assert found["gap_rademacher"][0] < 0.3 * found["gap_rademacher"][-1]
-    assert "law within the box given" in found.conditions[0]
-    assert "as if it had been known" in report.guarantees(run, X, y).conditions[0]
+    assert any("law within the box given" in words for words in found.conditions)
+    assert "as if it had been known" in " ".join(report.guarantees(run, X, y).conditions)
 
 
 def test_theorem_5_is_that_of_the_theory_for_a_small_rate() -> None:
@@ -260,7 +260,9 @@ def test_missing_records_are_named_and_the_ends_computed() -> None:
         assert np.isnan(found[name][1:-1]).all()
         assert found.reasons[name] == f"known at both ends alone: record {name!r}"
     assert "record 'validation_risk'" in found.reasons["gap"]
-    assert "give law=" in found.reasons["lipschitz_before"]
+    net = run.initial.replace()
+    unknown = report.guarantees(lipgd.train(net, *problem(), loss="huber"), *problem())
+    assert "give law=" in unknown.reasons["lipschitz_before"]
     empty = report.guarantees(small_run(record=[]), *problem())
     assert empty.history.step.tolist() == [0, 40]
     assert "give test=(X, y)" in empty.reasons["test_risk"]

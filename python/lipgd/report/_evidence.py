@@ -120,7 +120,7 @@ def gather(
         sample_weight=sample_weight,
         delta=delta,
         caps=caps,
-        law=_law_of(law, caps, delta),
+        law=_law_of(law, caps, run.initial, delta),
         box=_box_of(box, run.initial, loss, (X, y), test),
         box_given=box is not None,
         quantities=quantities,
@@ -194,12 +194,17 @@ def _check_test(test: object, net: Network, loss: Loss) -> None:
     targets_of("test[1]", test[1], loss, len(x), net.n_outputs, net.dtype, "test[0]")
 
 
-def _law_of(law: Law | str | None, caps: RateCaps | None, delta: float) -> Law | None:
+def _law_of(law: Law | str | None, caps: RateCaps | None, net: Network, delta: float) -> Law | None:
+    """Return the law given, that of the caps, or that which the network was drawn from."""
+    if law is None and caps is not None and caps.initial != "given":
+        law = caps.initial
+    if law is None:
+        law = net.init
     if isinstance(law, str):
         return Law(law, delta)
     if law is not None and not isinstance(law, Law):
         raise TypeError(f"law is {law!r}, expected a Law or the name of an initialization")
-    return caps.initial if law is None and caps is not None and caps.initial != "given" else law
+    return law
 
 
 def _box_of(
@@ -211,7 +216,7 @@ def _box_of(
 ) -> Box:
     """Return the box that samples and targets lie in: the one given, or the least that does."""
     pairs = [data] if test is None else [data, test]
-    points = [np.asarray(x, np.float64).reshape(-1, net.n_inputs) for x, _ in pairs]
+    points = [np.asarray(x).reshape(-1, net.n_inputs) for x, _ in pairs]
     values = [_targets(y, net, loss) for _, y in pairs]
     if box is None:
         return _ends(points), _ends(values)
@@ -240,7 +245,7 @@ def _targets(y: ArrayLike, net: Network, loss: Loss) -> DoubleArray:
     return rows
 
 
-def _ends(parts: list[DoubleArray]) -> tuple[DoubleArray, DoubleArray]:
+def _ends(parts: list[npt.NDArray[Any]]) -> tuple[DoubleArray, DoubleArray]:
     lows = np.min([part.min(axis=0) for part in parts], axis=0)
     highs = np.max([part.max(axis=0) for part in parts], axis=0)
-    return lows, highs
+    return lows.astype(np.float64), highs.astype(np.float64)

@@ -174,7 +174,8 @@ def guarantees(
     caps : RateCaps, optional
         Conditions to judge by, for a run without caps; by default those of the run.
     law : Law or str, optional
-        The law of the initial weights, such as ``"he_normal"``; by default that of the caps.
+        The law of the initial weights, such as ``"he_normal"``, whose bounds hold with probability
+        1 - delta; by default that of the caps, or what :meth:`lipgd.Network.create` drew from.
     box : pair of pairs, optional
         ``((X low, X high), (y low, y high))``, where samples and targets are known to lie before
         they are seen; by default the least box around them, and the report says so.
@@ -204,7 +205,7 @@ def guarantees(
     ...     net, X, np.sin(3 * X), loss="huber", rate=0.1, steps=100, constraint=caps,
     ...     record=["risk", "lipschitz_upper"], record_every=25,
     ... )
-    >>> found = lipgd.report.guarantees(run, X, np.sin(3 * X), law="lecun_normal")
+    >>> found = lipgd.report.guarantees(run, X, np.sin(3 * X))
     >>> bool((found["lipschitz_upper"] <= found["lipschitz_theorem3"]).all())
     True
     >>> found.signatures

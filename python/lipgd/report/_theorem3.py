@@ -123,8 +123,6 @@ def _before(evidence: Evidence, obeyed: RateCaps | None) -> DoubleArray | str:
     law, quantities = evidence.law, evidence.quantities
     if law is None:
         return "the law of the initial weights is not known: give law='he_normal' or the like"
-    if evidence.target is not None and evidence.target.rescale_initial:
-        return "the target may have rescaled the initial network, which then has another law"
     if (fault := outside(evidence, law)) is not None:
         return fault
     norms = law.norms(quantities.sizes, any(quantities.biased))

@@ -141,7 +141,8 @@ def _rates(evidence: Evidence) -> tuple[DoubleArray, DoubleArray] | str:
         table = list(_capped(evidence, constraint)[:, :steps])
     else:
         columns = [evidence.recorded(f"rate:{name}") for name in evidence.trained]
-        if any(column is None for column in columns) or settings.record_every != 1:
+        every = len(evidence.step) == steps + 1
+        if not every or any(column is None for column in columns):
             wanted = ", ".join(f"rate:{name}" for name in evidence.trained)
             return f"the rates that were taken are not known: record {wanted} with record_every=1"
         table = [column[:steps] for column in columns if column is not None]
@@ -179,7 +180,7 @@ def _regions(evidence: Evidence, found: Growth) -> dict[str, list[DoubleArray]]:
     if all(values is not None for values in lengths.values()):
         regions["the recorded path lengths"] = _joined(evidence, _running(lengths))
     moved = {name: evidence.recorded(f"displacement:{name}") for name in evidence.trained}
-    every = evidence.run.settings.record_every == 1
+    every = len(evidence.step) == evidence.run.steps + 1
     if every and all(values is not None for values in moved.values()):
         regions["the recorded displacements"] = _joined(evidence, _running(moved))
     return regions

@@ -99,7 +99,7 @@ def _free_slope(evidence: Evidence) -> float:
     The diagonal of the box of the targets over the least distance of two samples (of the first
     thousand): a Lipschitz constant above excludes nothing.
     """
-    points = np.asarray(evidence.X, np.float64)[:_MOST_SAMPLES]
+    points = np.asarray(evidence.X)[:_MOST_SAMPLES].astype(np.float64)
     squares = np.square(points).sum(axis=1)
     distances = squares[:, None] + squares[None] - 2.0 * points @ points.T
     np.fill_diagonal(distances, math.inf)
