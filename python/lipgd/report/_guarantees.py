@@ -220,7 +220,7 @@ def guarantees(
     columns = {
         "risk": measured["risk"],
         "test_risk": measured["test_risk"],
-        "gap": measured["test_risk"] - measured["risk"],
+        "gap": _difference(measured["test_risk"], measured["risk"]),
         "lipschitz_lower": measured["lipschitz_lower"],
         "lipschitz_upper": _certified(evidence, found),
         "lipschitz_theorem3": found.given,
@@ -245,6 +245,11 @@ def guarantees(
         sizes=run.initial.sizes,
         n_samples=evidence.quantities.n_samples,
     )
+
+
+def _difference(first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    with np.errstate(invalid="ignore"):  # both overflow where a training diverges
+        return first - second
 
 
 def _certified(evidence: Evidence, found: Growth) -> DoubleArray:

@@ -26,6 +26,9 @@ _MOST_TRACKED = 20_000
 _ROOM = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 2e-3}
 
 
+_BUDGETS = "the budgets of the caps"
+
+
 @dataclass(frozen=True)
 class Growth:
     """Bounds of the Lipschitz constant at every row, NaN with a reason where there are none."""
@@ -148,18 +151,20 @@ def _radii(
     own = uncapped or caps is None or caps.mode in ("tracked", "linear")
     decays = bool(own) and any(settings.weight_decay.values())
     displaced = not (shrinks or retracts or decays)
-    radii = {} if caps is None else allowed_radii(evidence, caps)
+    radii = {name: np.zeros(len(evidence.step)) for name in quantities.names}
+    if caps is not None:
+        radii = allowed_radii(evidence, caps)
     if uncapped:
         rule = _rule(evidence, retracts)
         if isinstance(rule, str):
             if matrices:
                 return f"{', '.join(matrices)} has no budget, and {rule}"
-            return radii, "the budgets of the caps", displaced
+            unknown = np.full(len(evidence.step), math.inf)
+            return {**radii, **dict.fromkeys(uncapped, unknown)}, _BUDGETS, displaced
         tracked = _tracked(evidence, quantities, rule, caps)
-        frozen = {name: values for name, values in tracked.items() if name not in trained}
-        radii = {**radii, **frozen, **{name: tracked[name] for name in uncapped}}
+        radii |= {name: tracked[name] for name in uncapped}
     if not matrices:
-        return radii, "the budgets of the caps", displaced
+        return radii, _BUDGETS, displaced
     source = "the rates, by the recursion of tracked caps"
     return radii, f"budgets and {source}" if budgets else source, displaced
 
