@@ -288,6 +288,25 @@ def test_caps_that_were_not_obeyed_prove_nothing() -> None:
     assert "were not those of the training" in found.reasons["lipschitz_caps"]
 
 
+def test_a_law_without_biases_is_not_that_of_a_network_with_some() -> None:
+    net = small_run().network
+    assert np.any(net.biases[0])
+    run = lipgd.train(net, *problem(), loss="huber", rate=0.05, steps=40)
+    found = report.guarantees(run, *problem(), law="normal(9.0)")
+    assert "b1 has the norm" in found.reasons["lipschitz_before"]
+    assert np.isnan(found["lipschitz_before"]).all()
+
+
+def test_the_report_says_what_bounds_are_computed_from() -> None:
+    run = small_run(rate=0.002, constraint=caps(), record=[f"rate:{name}" for name in NAMES])
+    found = report.guarantees(run, *problem())
+    assert found.sources["lipschitz_theorem3"] == "the budgets of the caps"
+    assert "smoothness of at most" in found.sources["gradient_norm_bound"]
+    assert ", from the budgets of the caps: not vacuous." in str(found)
+    free = report.guarantees(small_run(rate=0.002), *problem())
+    assert "recursion of tracked caps" in free.sources["lipschitz_theorem3"]
+
+
 def test_unweighted_bounds_are_not_given_for_weighted_samples() -> None:
     weights = np.linspace(0.5, 1.5, 60)
     run = small_run(sample_weight=weights)

@@ -19,8 +19,8 @@ from ._corollary4 import gaps
 from ._evidence import Evidence, gather
 from ._signatures import Signature, signatures
 from ._theorem3 import Growth, growth, room
-from ._theorem5 import descent
-from ._words import shown_rows, statements, vacuous_columns
+from ._theorem5 import Descent, descent
+from ._words import shown_rows, statements, vacuous_columns, verdicts
 
 __all__ = ["Guarantees", "guarantees"]
 
@@ -37,6 +37,8 @@ class Guarantees:
         The probability that a bound of the gap fails.
     reasons : dict of str to str
         By column, why it has no number, or not on every row.
+    sources : dict of str to str
+        By column of a bound, what it is computed from.
     vacuous : dict of str to ndarray of bool
         By column of a bound, the rows on which it says nothing.
     conditions : tuple of str
@@ -52,6 +54,7 @@ class Guarantees:
     history: History
     delta: float
     reasons: dict[str, str]
+    sources: dict[str, str]
     vacuous: dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
     conditions: tuple[str, ...]
     signatures: tuple[Signature, ...]
@@ -75,8 +78,9 @@ class Guarantees:
 
     def words(self) -> tuple[str, ...]:
         """Return what there is to say beside the numbers, a sentence each."""
-        return statements(
-            self.history, self.reasons, self.vacuous, self.conditions, self.signatures
+        return (
+            *verdicts(self.history, self.sources, self.vacuous),
+            *statements(self.reasons, self.conditions, self.signatures),
         )
 
     def blocks(
@@ -239,6 +243,7 @@ def guarantees(
         history=History(evidence.step, columns, {"loss": evidence.loss.name}),
         delta=evidence.delta,
         reasons=reasons,
+        sources=_sources(found, steps),
         vacuous=vacuous_columns(evidence, columns, gap),
         conditions=_conditions(evidence, found, gap.conditions),
         signatures=signatures(evidence, found, columns),
@@ -259,6 +264,17 @@ def _certified(evidence: Evidence, found: Growth) -> DoubleArray:
         recorded <= found.given * (1.0 + room(evidence)), np.fmin(recorded, found.given), recorded
     )
     return near
+
+
+def _sources(found: Growth, steps: Descent) -> dict[str, str]:
+    """Return what bounds are computed from, where there is a choice."""
+    sources = {}
+    if found.radii:
+        sources = dict.fromkeys(("lipschitz_theorem3", "lipschitz_drift"), found.source)
+    if steps.smoothness is not None:
+        bound = _page.cell(steps.smoothness)
+        sources["gradient_norm_bound"] = f"a smoothness of at most {bound}, by {steps.source}"
+    return sources
 
 
 def _missing(evidence: Evidence) -> dict[str, str]:

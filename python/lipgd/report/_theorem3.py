@@ -95,11 +95,13 @@ def allowed_radii(evidence: Evidence, caps: RateCaps) -> dict[str, DoubleArray]:
 
 def outside(evidence: Evidence, law: Law) -> str | None:
     """Return why the initial network is not among those that the law's bounds hold for."""
-    weights, _ = law.norms(evidence.quantities.sizes, any(evidence.quantities.biased))
-    pairs = zip(evidence.quantities.weight_norms, weights, strict=True)
+    quantities = evidence.quantities
+    weights, biases = law.norms(quantities.sizes, any(quantities.biased))
+    found = {"W": (quantities.weight_norms, weights), "b": (quantities.bias_norms, biases)}
     over = [
-        f"W{layer} has the norm {norm:.4g}, the law at most {bound:.4g}"
-        for layer, (norm, bound) in enumerate(pairs, 1)
+        f"{kind}{layer} has the norm {norm:.4g}, the law at most {bound:.4g}"
+        for kind, pairs in found.items()
+        for layer, (norm, bound) in enumerate(zip(*pairs, strict=True), 1)
         if norm > bound * (1 + room(evidence))
     ]
     if not over:

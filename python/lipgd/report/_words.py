@@ -17,7 +17,7 @@ from ._evidence import Evidence
 from ._page import cell
 from ._signatures import Signature
 
-__all__ = ["shown_rows", "statements", "vacuous_columns"]
+__all__ = ["shown_rows", "statements", "vacuous_columns", "verdicts"]
 
 Flags = dict[str, npt.NDArray[np.bool_]]
 
@@ -39,12 +39,12 @@ _HEADINGS = {
     "gap_rademacher": "Rademacher",
 }
 _NAMES = {
-    "lipschitz_theorem3": "the Theorem 3 bound of the Lipschitz constant",
-    "lipschitz_drift": "its form (3+)",
-    "lipschitz_before": "the Theorem 3 bound before the draw",
-    "gradient_norm_bound": "the Theorem 5 bound of the smallest gradient norm",
-    "gap_wasserstein": "the Wasserstein bound of the gap",
-    "gap_rademacher": "the Rademacher bound of the gap",
+    "lipschitz_theorem3": "The Theorem 3 bound of the Lipschitz constant",
+    "lipschitz_drift": "Its form (3+)",
+    "lipschitz_before": "The Theorem 3 bound before the draw",
+    "gradient_norm_bound": "The Theorem 5 bound of the smallest gradient norm",
+    "gap_wasserstein": "The Wasserstein bound of the gap",
+    "gap_rademacher": "The Rademacher bound of the gap",
 }
 #: The measurement that each bound is next to.
 _BESIDE = {
@@ -122,35 +122,35 @@ def _constant_risk(evidence: Evidence) -> float:
     return float(losses_and_gradients(loss, residuals, np.zeros_like(residuals))[0][0])
 
 
+def verdicts(history: History, sources: Mapping[str, str], vacuous: Flags) -> list[str]:
+    """Return for every bound what its last number is worth."""
+    words = []
+    for name, text in _NAMES.items():
+        rows = np.flatnonzero(~np.isnan(history[name]))
+        if rows.size:
+            row = int(rows[-1])
+            source = f", from {sources[name]}" if name in sources else ""
+            flag = "vacuous" if vacuous[name][row] else "not vacuous"
+            words.append(f"{text} {_compared(history, name, row)}{source}: {flag}.")
+    return words
+
+
+def _compared(history: History, name: str, row: int) -> str:
+    value, measured = float(history[name][row]), float(history[_BESIDE[name]][row])
+    text = f"is {cell(value)} at step {history.step[row]}"
+    if math.isfinite(measured) and math.isfinite(value):
+        text += f" (measured {cell(measured)})"
+    return text
+
+
 def statements(
-    history: History,
-    reasons: Mapping[str, str],
-    vacuous: Flags,
-    conditions: tuple[str, ...],
-    found: tuple[Signature, ...],
-) -> tuple[str, ...]:
-    """Return the sentences of a report."""
-    words = [text for name in _NAMES if (text := _verdict(history, name, vacuous[name]))]
-    if conditions:
-        words.append(f"Supposed: {'; '.join(conditions)}.")
+    reasons: Mapping[str, str], conditions: tuple[str, ...], found: tuple[Signature, ...]
+) -> list[str]:
+    """Return what is supposed, what is missing and why, and the signs of failure."""
+    words = [f"Supposed: {'; '.join(conditions)}."] if conditions else []
     grouped: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         grouped.setdefault(reason, []).append(name)
     words += [f"{', '.join(names)}: {reason}." for reason, names in grouped.items()]
     words += [f"Sign of failure, {signature}." for signature in found]
-    return tuple(words if found else [*words, "No sign of failure."])
-
-
-def _verdict(history: History, name: str, flags: npt.NDArray[np.bool_]) -> str | None:
-    """Return what the last number of a bound is worth."""
-    rows = np.flatnonzero(~np.isnan(history[name]))
-    if not rows.size:
-        return None
-    row = rows[-1]
-    value, measured = float(history[name][row]), float(history[_BESIDE[name]][row])
-    text = (
-        f"{_NAMES[name][0].upper()}{_NAMES[name][1:]} is {cell(value)} at step {history.step[row]}"
-    )
-    if math.isfinite(measured) and math.isfinite(value):
-        text += f", measured {cell(measured)}"
-    return f"{text}: {'vacuous' if flags[row] else 'not vacuous'}."
+    return words if found else [*words, "No sign of failure."]
