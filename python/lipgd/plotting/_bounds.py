@@ -28,6 +28,7 @@ _LIPSCHITZ = {
     "lipschitz_theorem3": "Theorem 3",
     "lipschitz_drift": "Theorem 3, (3+)",
     "lipschitz_before": "Theorem 3, before the draw",
+    "lipschitz_target": "target",
 }
 _GRADIENT = {
     "gradient_norm_min": "measured, smallest so far",
@@ -224,5 +225,6 @@ def _finish(ax: Axes, history: History, label: str, measured: str) -> Axes:
     if not log:
         ax.set_ylim(bottom=0)
     elif drawn.max() > _BEYOND * top:
-        ax.set_ylim(top=_BEYOND * top)
+        # The margins of so long an axis would be decades.
+        ax.set_ylim(float(drawn.min()) / 2.0, _BEYOND * top)
     return ax

@@ -150,6 +150,7 @@ def guarantees(
       the run's caps or, without caps, from its rates alone; ``lipschitz_drift``: the sharper (3+);
       ``lipschitz_before``: the bound before the weights are drawn, with the probability of the law;
     - ``lipschitz_caps``: what caps to judge by would allow, a bound only where they were obeyed;
+      ``lipschitz_target``: the limit of a :class:`lipgd.LipschitzTarget`, kept at every step;
     - ``gradient_norm_min`` and ``gradient_norm_bound``: the smallest gradient norm on the rows so
       far, and Theorem 5 (b); between the rows of ``record_every`` above 1 it may have been smaller;
     - ``gap_wasserstein`` and ``gap_rademacher``: Corollary 4, two-sided and for all networks, and
@@ -231,6 +232,7 @@ def guarantees(
         "lipschitz_drift": found.drift,
         "lipschitz_before": found.before,
         "lipschitz_caps": found.allowed,
+        "lipschitz_target": _limit(evidence),
         "gradient_norm_min": np.fmin.accumulate(measured["gradient_norm"]),
         "gradient_norm_bound": none if steps.bound is None else steps.bound,
         "gap_wasserstein": gap.wasserstein,
@@ -250,6 +252,11 @@ def guarantees(
         sizes=run.initial.sizes,
         n_samples=evidence.quantities.n_samples,
     )
+
+
+def _limit(evidence: Evidence) -> DoubleArray:
+    limit = np.nan if evidence.target is None else evidence.target.limit
+    return np.full(len(evidence.step), limit)
 
 
 def _difference(first: DoubleArray, second: DoubleArray) -> DoubleArray:
