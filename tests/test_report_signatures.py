@@ -114,6 +114,26 @@ def test_oscillation_with_an_underestimated_smoothness(rate: float, status: str)
     assert "1 / Lip(R)" in text
 
 
+def test_a_training_that_diverges_at_once_has_too_large_a_rate() -> None:
+    run = train(network([4, 50, 1], "tanh"), DATA, loss="mse", rate=1e200, steps=5)
+    assert (run.status, run.steps) == ("diverged", 0)
+    assert names(report.guarantees(run, *DATA, test=TEST)) == ["oscillation"]
+
+
+def test_a_risk_that_rises_for_another_reason_is_no_oscillation() -> None:
+    run = train(network([4, 50, 1]), DATA, rate=0.05, steps=300, weight_decay=0.3)
+    assert (np.diff(run.history["risk"]) > 0).sum() > 100
+    assert report.guarantees(run, *DATA, test=TEST).signatures == ()
+
+
+def test_a_gap_within_the_noise_of_few_test_samples_is_no_sign() -> None:
+    few = problem(4, 11, 1.5)
+    run = train(network([4, 50, 1]), DATA, rate=0.05, steps=400)
+    found = report.guarantees(run, *DATA, test=few)
+    assert found["gap"][-1] > found["risk"][-1]
+    assert found.signatures == ()
+
+
 def test_the_measured_sharpness_gives_a_rate_without_oscillation() -> None:
     net = network([4, 50, 1], "tanh", "lecun_normal")
     rate = convergence.sharpness_rate(net, *DATA)

@@ -152,9 +152,9 @@ def _oscillation(evidence: Evidence) -> str | None:
     """Say that rates are above the inverse of the smoothness, which was underestimated."""
     run, settings = evidence.run, evidence.run.settings
     plain = settings.update == "gradient" and not settings.momentum and settings.batch_size is None
-    if not plain or not run.steps:
-        return None
     values = evidence.measured["risk"]
+    if not plain or not settings.steps or not math.isfinite(values[0]):
+        return None
     values = values[~np.isnan(values)]
     tolerance = 1e-9 if run.initial.dtype == np.float64 else 1e-4
     with np.errstate(invalid="ignore"):
@@ -163,7 +163,8 @@ def _oscillation(evidence: Evidence) -> str | None:
     diverged = run.status == "diverged"
     if rises < many and not diverged:
         return None
-    rate = max(float(rates[: run.steps].max()) for rates in settings.rates.values())
+    taken = max(run.steps, 1)  # a training that diverges at once has taken none
+    rate = max(float(rates[:taken].max()) for rates in settings.rates.values())
     sharpness = max(_sharpness(evidence, net) for net in (run.initial, run.network))
     if rate * sharpness <= 1.0 and not diverged:
         return None
