@@ -291,3 +291,11 @@ def test_mixed_precisions_become_double(dtypes):
     swapped = lipgd.Network([np.full((1, 1), 0.1, ">f4")])
     assert swapped == lipgd.Network([np.full((1, 1), 0.1, np.float32)])
     assert lipgd.Network([[[1]], [[True]]]).dtype == np.float64
+
+
+def test_networks_know_the_law_that_they_were_drawn_from() -> None:
+    net = lipgd.Network.create([2, 3, 1], init="uniform(0.1)")
+    assert net.init == "uniform(0.1)"
+    assert lipgd.Network(net.weights, net.biases).init is None
+    assert net.replace(output_scale=2.0).init is None
+    assert net == net.replace()

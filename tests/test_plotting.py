@@ -325,3 +325,41 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "lipgd\[plot\]"'):
         plotting.risk(HISTORY)
+
+
+def guaranteed(run: lipgd.Run) -> Any:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (20, 2))
+    return lipgd.report.guarantees(run, X, X.sum(axis=1), test=(X[:9] / 2, X[:9].sum(axis=1) / 2))
+
+
+def test_bounds_are_drawn_beside_what_was_measured(run: lipgd.Run) -> None:
+    found = guaranteed(run)
+    figure = plotting.guarantees(found)
+    lipschitz, gradient, gap = figure.axes
+    assert labels(lipschitz)[:3] == ["measured, lower", "measured, certified upper", "Theorem 3"]
+    drawn = columns_drawn(lipschitz)[2]
+    assert len(drawn) > 5
+    assert drawn == found["lipschitz_theorem3"][: len(drawn)].tolist()
+    assert gradient.get_yscale() == "log"
+    assert "measured, absolute value" in labels(gap)
+    # The test risk is known at both ends alone: points, not a line between them.
+    assert gap.get_lines()[0].get_linestyle() == "None"
+    alone = plotting.panels(1)[1][0]
+    assert plotting.lipschitz_bounds(found.history, ax=alone) is alone
+    figure.draw_without_rendering()
+
+
+def test_bounds_that_explode_leave_the_frame(ax: Any) -> None:
+    columns = {"lipschitz_upper": [1.0, 2.0, 2.5], "lipschitz_theorem3": [1.0, 90.0, 1e60]}
+    plotting.lipschitz_bounds(lipgd.History([0, 1, 2], columns), ax=ax)
+    assert ax.get_yscale() == "log"
+    assert ax.get_ylim()[1] == 250.0
+
+
+def test_bounds_need_a_number(ax: Any) -> None:
+    nothing = lipgd.History([0, 1], {"gap": [np.nan, np.nan]})
+    with pytest.raises(ValueError, match=r"^history_or_run has recorded gap, expected gap or gap_"):
+        plotting.gap_bounds(nothing, ax=ax)
+    with pytest.raises(ValueError, match=r"^history_or_run has recorded gap, expected lipschitz"):
+        plotting.guarantees(nothing)

@@ -303,6 +303,23 @@ def test_caps_before_the_weights_are_drawn(mode):
     assert not np.array_equal(given[0], given[1])
 
 
+@pytest.mark.parametrize("mode", MODES[:3])
+def test_a_direction_of_infinite_length_spends_nothing(mode):
+    net = lipgd.Network([[[1.0]], [[1.0]]], activation="identity")
+    run = lipgd.train(
+        net,
+        np.array([[1.0]]),
+        [0.0],
+        loss="huber",
+        rate={"W1": 1e160, "W2": 1.0},
+        steps=5,
+        constraint=lipgd.RateCaps({"W2": 0.5}, 1.0, mode),
+        record=["displacement:W2"],
+    )
+    assert (run.history["displacement:W2"] <= 0.5 * run.history.step).all()
+    assert run.steps == 5
+
+
 def test_a_direction_of_zero_length_is_no_division_by_zero():
     """Displaced beyond the budget by a penalty, and then without a gradient."""
     net = lipgd.Network([[[1.0], [-1.0]], [[1.0, 1.0]]], activation="relu")

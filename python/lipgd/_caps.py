@@ -6,6 +6,7 @@ are found before every step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,38 @@ import numpy as np
 from lipgd.constraints import RateCaps
 from lipgd.losses import Loss
 from lipgd.network import Network
+from lipgd.run import Settings
 from lipgd.schedules import Schedule, resolve
 from lipgd.types import DoubleArray, FloatArray
 
-__all__ = ["PlugInCaps", "a_priori_rates", "increments_of"]
+__all__ = ["PlugInCaps", "a_priori_rates", "described_rule", "increments_of"]
 
 
 def increments_of(caps: RateCaps) -> Schedule:
     """Return the increments of the rate function as a schedule."""
     schedule = getattr(caps.shape, "schedule", None)
     return resolve(caps.shape if schedule is None else schedule(), "shape")
+
+
+def described_rule(settings: Settings, batch_sizes: Sequence[int] | None) -> dict[str, Any]:
+    """Return the update rule as arguments of ``theory.rate_constraints.UpdateRule``."""
+    if settings.update == "conjugate_gradient":
+        raise ValueError(
+            "update is 'conjugate_gradient', whose directions have no bound before training, "
+            "expected another mode of caps"
+        )
+    penalties = settings.proximal or {}
+    clip = settings.clip_norm
+    return {
+        "method": settings.update,
+        "momentum": settings.momentum,
+        "batch_size": None if batch_sizes is None else min(batch_sizes),
+        "replacement": settings.sampling == "replacement",
+        "clip_norm": clip if isinstance(clip, (int, float)) else None,
+        "weight_decay": {name: value for name, value in settings.weight_decay.items() if value},
+        "shrinking_prox": any(kind != "l1" for kind, _ in penalties.values()),
+        "l1": {name: value for name, (kind, value) in penalties.items() if kind == "l1"},
+    }
 
 
 def a_priori_rates(

@@ -11,7 +11,7 @@ import numpy as np
 from lipgd import _core, losses
 from lipgd._arguments import finite_inputs_of, targets_of, weights_of
 from lipgd._batches import SAMPLINGS, Batches
-from lipgd._caps import PlugInCaps, a_priori_rates
+from lipgd._caps import PlugInCaps, a_priori_rates, described_rule
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
@@ -210,7 +210,7 @@ def make_plan(
             _refuse_plug_in(settings)
             plug_in = PlugInCaps(constraint, net, data, kind)
         else:
-            described = _described(settings, batches)
+            described = described_rule(settings, None if batches is None else batches.sizes)
             rates = a_priori_rates(constraint, net, data, kind, rates, described)
     return Plan(net, settings, batches, rates, rule, plug_in, problem)
 
@@ -223,27 +223,6 @@ def _refuse_plug_in(settings: Settings) -> None:
             "mode is 'plug_in', which bounds the gradient over all samples alone, expected no "
             "batches, momentum, weight decay, penalties or other updates"
         )
-
-
-def _described(settings: Settings, batches: Batches | None) -> dict[str, Any]:
-    """Return the update rule in the words of the theory."""
-    if settings.update == "conjugate_gradient":
-        raise ValueError(
-            "update is 'conjugate_gradient', whose directions have no bound before training, "
-            "expected another mode of caps"
-        )
-    penalties = settings.proximal or {}
-    clip = settings.clip_norm
-    return {
-        "method": settings.update,
-        "momentum": settings.momentum,
-        "batch_size": None if batches is None else min(batches.sizes),
-        "replacement": settings.sampling == "replacement",
-        "clip_norm": clip if isinstance(clip, (int, float)) else None,
-        "weight_decay": {name: value for name, value in settings.weight_decay.items() if value},
-        "shrinking_prox": any(kind != "l1" for kind, _ in penalties.values()),
-        "l1": {name: value for name, (kind, value) in penalties.items() if kind == "l1"},
-    }
 
 
 def _check_network(net: Network) -> None:

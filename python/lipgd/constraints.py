@@ -119,7 +119,8 @@ class RateCaps:
     norm : str
         ``"frobenius"`` or ``"spectral"`` norm of the directions of weight matrices.
     slack : float
-        The part of the budgets that is kept back for rounding, from 0 to below 1.
+        The part of the budgets that is kept back for rounding, from 0 to below 1; 0 for budgets
+        that are the least of their kind, such as ``theory.rate_constraints.tracked_budgets``.
 
     References
     ----------

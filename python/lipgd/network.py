@@ -54,10 +54,11 @@ class Network(Parameters):
     array([[4.]])
     """
 
-    __slots__ = ("_activation", "_call", "_output_scale")
+    __slots__ = ("_activation", "_call", "_init", "_output_scale")
 
     _activation: Activation
     _output_scale: float
+    _init: str | None
     _call: tuple[Any, ...]
 
     def __init__(
@@ -74,6 +75,7 @@ class Network(Parameters):
         set_ = object.__setattr__
         set_(self, "_activation", activation)
         set_(self, "_output_scale", output_scale)
+        set_(self, "_init", None)
         layout = self._layout
         call = (
             list(layout.sizes),
@@ -135,12 +137,14 @@ class Network(Parameters):
         if output_scale is None:
             mean_field = init.strip() == "mean_field" and len(widths) > 2
             output_scale = 1 / widths[-2] if mean_field else 1.0
-        return cls(
+        net = cls(
             [matrix.astype(precision) for matrix in drawn_weights],
             [bias.astype(precision) for bias in drawn_biases] if biases else None,
             activation,
             output_scale,
         )
+        object.__setattr__(net, "_init", init)
+        return net
 
     @property
     def activation(self) -> Activation:
@@ -151,6 +155,14 @@ class Network(Parameters):
     def output_scale(self) -> float:
         """The factor of the output."""
         return self._output_scale
+
+    @property
+    def init(self) -> str | None:
+        """The law that :meth:`create` drew the parameters from; None for any other network.
+
+        It belongs to the object alone: it does not count in comparisons, and files do not keep it.
+        """
+        return self._init
 
     @property
     def depth(self) -> int:

@@ -119,7 +119,8 @@ class Stepper {
       if (rule_.caps.mode == CapMode::carry_over) left -= state.spent[g];
       if (rule_.caps.mode == CapMode::displacement)
         left -= displacement(g, state.parameters + offset, state.initial + offset);
-      if (lengths_[g] > 0.0 && rates[g] * lengths_[g] > left)
+      // Negated, so that what is not a number caps too.
+      if (lengths_[g] > 0.0 && !(rates[g] * lengths_[g] <= left))
         rates[g] = std::max(0.0, left) / lengths_[g];
     });
   }
@@ -250,7 +251,9 @@ class Stepper {
       if (state.path_length != nullptr)
         state.path_length[g] += std::sqrt(
             squared_distance(state.parameters + offset, state.previous + offset, group(g).size));
-      if (state.spent != nullptr && rule_.trained[g]) state.spent[g] += rates[g] * lengths_[g];
+      // A length that overflows has the rate 0, and spends nothing.
+      if (state.spent != nullptr && rule_.trained[g] && rates[g] > 0.0)
+        state.spent[g] += rates[g] * lengths_[g];
     }
   }
 

@@ -14,6 +14,7 @@ line styles and markers in black and white.
 
 from __future__ import annotations
 
+from ._bounds import gap_bounds, gradient_bounds, guarantees, lipschitz_bounds
 from ._curves import column, gradient_norms, lipschitz, norms, rates, risk, spectral_norms
 from ._several import compare, overview, side_by_side
 from ._style import panels, save
@@ -21,8 +22,12 @@ from ._style import panels, save
 __all__ = [
     "column",
     "compare",
+    "gap_bounds",
+    "gradient_bounds",
     "gradient_norms",
+    "guarantees",
     "lipschitz",
+    "lipschitz_bounds",
     "norms",
     "overview",
     "panels",

@@ -42,13 +42,12 @@ _MOST_POINTS = 2000
 _LARGEST = 1e200
 
 
-def history_of(history_or_run: History | Run) -> History:
-    """Return the history of a run; a history is returned as it is."""
-    if isinstance(history_or_run, Run):
-        return history_or_run.history
-    if not isinstance(history_or_run, History):
+def history_of(history_or_run: Any) -> History:
+    """Return the history of a run, or of whatever else has one; a history as it is."""
+    history = getattr(history_or_run, "history", history_or_run)
+    if not isinstance(history, History):
         raise TypeError(f"history_or_run is {history_or_run!r}, expected a History or a Run")
-    return history_or_run
+    return history
 
 
 def axis_of(name: str) -> tuple[str, bool]:

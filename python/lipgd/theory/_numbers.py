@@ -47,7 +47,7 @@ def times(*factors: Numbers) -> Numbers:
 def _product(a: Numbers, b: Numbers) -> Numbers:
     if isinstance(a, (float, int)) and isinstance(b, (float, int)):
         return a * b if a and b else 0.0
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.where((a == 0.0) | (b == 0.0), 0.0, a * b)
 
 

@@ -14,6 +14,7 @@ from lipgd.theory.convergence._plans import (
     energy_schedule,
     hybrid_plan,
 )
+from lipgd.theory.convergence._sharpness import sharpness_rate
 from lipgd.theory.convergence._smoothness import (
     Smoothness,
     ball_smoothness,
@@ -48,6 +49,7 @@ __all__ = [
     "hybrid_plan",
     "proximal_gradient_bound",
     "region_smoothness",
+    "sharpness_rate",
     "smoothness",
     "smoothness_rate",
     "stochastic_gradient_sum",

@@ -76,17 +76,25 @@ def deep_smoothness(
     activation = quantities.activation
     if quantities.depth > 1 and not activation.smooth:
         raise ValueError(f"activation is {activation.name}, expected one with a Lipschitz slope")
-    total = np.zeros((quantities.depth, quantities.depth))
-    for begin in range(0, quantities.n_samples, _BLOCK):
-        part = slice(begin, begin + _BLOCK)
-        norms, gradients = samples.feature_norms[:, part], samples.loss_gradients[part]
-        matrices = _sample_matrices(quantities, norms, gradients, reached)
-        total += (samples.weights[part, None, None] * matrices).sum(axis=0)
-    mean = total / quantities.n_samples
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = _mean_matrix(quantities, samples, reached)
     if not np.isfinite(mean).all():
         return math.inf
     # The entries are at least 0: the rounding of the eigenvalue is small against their sum.
     return raised(float(np.linalg.eigvalsh(mean)[-1])) + float(mean.sum()) * (UP - 1.0)
+
+
+def _mean_matrix(
+    quantities: Quantities, samples: SampleQuantities, radii: DoubleArray
+) -> DoubleArray:
+    total = np.zeros((quantities.depth, quantities.depth))
+    for begin in range(0, quantities.n_samples, _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        norms, gradients = samples.feature_norms[:, part], samples.loss_gradients[part]
+        matrices = _sample_matrices(quantities, norms, gradients, radii)
+        total += (samples.weights[part, None, None] * matrices).sum(axis=0)
+    mean: DoubleArray = total / quantities.n_samples
+    return mean
 
 
 def _sample_matrices(

@@ -31,7 +31,7 @@ def observed_budgets(
 ) -> dict[str, float]:
     """Return the least budgets whose observed caps do not bind a pilot run.
 
-    ``C_k = N rate max_(s < hold) ||G_k(Theta_s)||``.
+    ``C_k = N rate max_(s < hold) ||G_k(Theta_s)||``. They are exact: give the caps no slack.
 
     Parameters
     ----------
@@ -55,6 +55,22 @@ def observed_budgets(
     >>> from lipgd.theory import rate_constraints
     >>> round(rate_constraints.observed_budgets({"W1": [1.0, 3.0]}, 0.1, 10)["W1"], 6)
     3.0
+
+    A pilot run over the hold, and then a run whose caps bind after it alone:
+
+    >>> import numpy as np, lipgd
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> net = lipgd.Network.create([1, 16, 1], activation="tanh", init="torch")
+    >>> names = ("W1", "b1", "W2", "b2")
+    >>> pilot = lipgd.train(net, X, np.sin(3 * X), rate=0.01, steps=20,
+    ...     record=[f"gradient_norm:{name}" for name in names])
+    >>> norms = {name: pilot.history[f"gradient_norm:{name}"][:20] for name in names}
+    >>> budgets = rate_constraints.observed_budgets(norms, 0.01, len(X))
+    >>> shape = lipgd.schedules.hold_then_decay(1.0, 20, lipgd.schedules.exponential(1.0, 0.1))
+    >>> run = lipgd.train(net, X, np.sin(3 * X), rate=0.01, steps=60, record=["rate:W1"],
+    ...     constraint=lipgd.RateCaps(budgets, shape, slack=0.0))
+    >>> bool((run.history["rate:W1"][:20] == 0.01).all()), bool(run.history["rate:W1"][59] < 0.01)
+    (True, True)
     """
     factor = number("rate", rate, above=0.0) * integer("n_samples", n_samples, at_least=1)
     largest = {
@@ -75,7 +91,8 @@ def tracked_budgets(
 ) -> dict[str, float]:
     """Return the least budgets whose tracked caps do not bind during the hold.
 
-    ``C_k = N rate M_k(rho(hold - 1))`` with ``rho(s + 1) = rho(s) + rate M(rho(s))``.
+    ``C_k = N rate M_k(rho(hold - 1))`` with ``rho(s + 1) = rho(s) + rate M(rho(s))``. They are
+    exact: give the caps no slack.
 
     Parameters
     ----------
@@ -107,6 +124,16 @@ def tracked_budgets(
     >>> found = rate_constraints.measure(net, np.array([[1.0]]), [5.0])
     >>> round(rate_constraints.tracked_budgets(found, 0.01, 3)["W1"], 4)
     0.0687
+
+    The caps that they make leave the rate alone during the hold:
+
+    >>> budgets = rate_constraints.tracked_budgets(found, 0.01, 3)
+    >>> shape = lipgd.schedules.hold_then_decay(1.0, 3, lipgd.schedules.exponential(1.0, 0.5))
+    >>> caps = lipgd.RateCaps(budgets, shape, "tracked", slack=0.0)
+    >>> run = lipgd.train(net, np.array([[1.0]]), [5.0], rate=0.01, steps=5, constraint=caps,
+    ...     record=["rate:W1"])
+    >>> run.history["rate:W1"][:3], bool(run.history["rate:W1"][3] < 0.01)
+    (array([0.01, 0.01, 0.01]), True)
     """
     rate = number("rate", rate, above=0.0)
     hold = integer("hold", hold, at_least=1)

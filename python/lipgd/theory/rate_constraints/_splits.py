@@ -77,6 +77,16 @@ def equal_cap_split(
     >>> from lipgd.theory import rate_constraints
     >>> rate_constraints.equal_cap_split([1.0, 3.0], [1.0, 1.0], 8.0).round(6)
     array([1., 1.])
+
+    With gradient norms of the start, the first step of neither layer is capped before the other's;
+    a split in proportion to the norms caps the layer with the larger gradient first:
+
+    >>> import numpy as np
+    >>> norms, gradients = np.array([1.0, 3.0]), np.array([4.0, 1.0])
+    >>> (rate_constraints.equal_cap_split(norms, gradients, 12.0) / gradients).round(3)
+    array([0.586, 0.586])
+    >>> (rate_constraints.proportional_split(norms, 12.0) / gradients).round(3)
+    array([0.25, 3.  ])
     """
     values, room = _room(norms, product)
     sizes = values_of("majorants", majorants)

@@ -71,6 +71,14 @@ def target_budgets(
     {'W1': 0.3, 'W2': 0.2}
     >>> round(rate_constraints.theorem3(found, budgets, 10.0), 6)
     24.0
+
+    Training with them ends below the target, whatever the rates are:
+
+    >>> shape = lipgd.schedules.from_array([1.0] * 10)
+    >>> run = lipgd.train(net, np.array([[1.0]]), [50.0], rate=1.0, steps=10,
+    ...     constraint=lipgd.RateCaps(budgets, shape), record=["lipschitz_upper"])
+    >>> bool(run.history["lipschitz_upper"][0] < run.history["lipschitz_upper"][-1] < 24.0)
+    True
     """
     choice("split", split, ("proportional", "equal_cap"))
     total = number("total", total, above=0.0)

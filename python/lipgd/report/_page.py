@@ -1,13 +1,6 @@
-"""Pages for people: one HTML file that needs no network, with every number beside its command.
+"""Pages and tables for people.
 
 Everything that is given as text is escaped. Only the functions here make :class:`Html`.
-
->>> from lipgd import report
->>> rows = [["constant", 0.25], ["decaying", 0.5]]
->>> table = report.table(["rate", "risk"], rows, caption="Risks", command="lipgd demo")
->>> html = report.page("A title", {"Results": ["What was done.", table]})
->>> html.startswith("<!doctype html>"), "<script" in html
-(True, False)
 """
 
 from __future__ import annotations
@@ -25,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ._files import atomic_writer
+from .._files import atomic_writer
 
 __all__ = ["Html", "cell", "command", "figure", "page", "save", "table", "text_table"]
 
