@@ -44,6 +44,7 @@ SHAPES = {
     "ends within a register": ((50, 131, 2), 131),
     "ends within a tile": ((101, 130, 1), 263),
     "longest panel": ((128, 200, 129, 300, 1), 66),
+    "panels shared by a team": ((64, 74, 1), 323),
 }
 
 

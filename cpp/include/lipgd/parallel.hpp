@@ -243,8 +243,8 @@ class Sharing {
       f(Index{0}, size);
       return;
     }
-    const Index piece =
-        std::max(least_piece, ((size + pieces - 1) / pieces + grain - 1) / grain * grain);
+    const Index wanted = std::max(least_piece, (size + pieces - 1) / pieces);
+    const Index piece = (wanted + grain - 1) / grain * grain;
     team_->run((size + piece - 1) / piece,
                [&](Index task, int) { f(task * piece, std::min(piece, size - task * piece)); });
   }
