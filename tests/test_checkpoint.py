@@ -15,7 +15,7 @@ from reference import flat
 from test_reproducible import assert_same, small_problem, train_with_everything
 
 import lipgd
-from lipgd import training
+from lipgd import _descent
 from lipgd._batches import SAMPLINGS
 from lipgd._files import read_npz, write_npz
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def test_resumed_runs_have_the_bits_of_uninterrupted_ones(level, batch, path, monkeypatch):
     problem = small_problem()
     expected = train_with_everything(problem, **batch)
-    monkeypatch.setattr(training, "_STRETCH", 0.0)
+    monkeypatch.setattr(_descent, "_STRETCH", 0.0)
     for stop in np.random.default_rng(len(batch)).integers(1, 60, 8):
         part = train_with_everything(
             problem, checkpoint=path, callback=lambda s, stop=stop: s.step == stop, **batch
@@ -64,9 +64,9 @@ def test_resuming_twice_into_the_same_file(path, options):
 def test_checkpoints_at_intervals_do_not_change_the_run(path, every, monkeypatch):
     problem = small_problem()
     written = []
-    write = training.write_checkpoint
+    write = _descent.write_checkpoint
     monkeypatch.setattr(
-        training,
+        _descent,
         "write_checkpoint",
         lambda path, plan, state, *rest: (
             written.append(int(state["progress"][0])),

@@ -11,7 +11,7 @@ import pytest
 from reference import Problem, random_problem
 
 import lipgd
-from lipgd import training
+from lipgd import _descent
 from lipgd.theory import rate_constraints
 
 ACTIVATIONS = ("relu", "silu", "tanh", "gelu")
@@ -60,7 +60,7 @@ def balanced_bound(net: lipgd.Network) -> float:
 
 def networks(problem: Problem, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[Any]:
     """The run, and the networks before the first step and after every one."""
-    monkeypatch.setattr(training, "_STRETCH", 0.0)
+    monkeypatch.setattr(_descent, "_STRETCH", 0.0)
     net, X, y, loss, weights = problem.data
     seen: list[lipgd.Network] = []
     run = lipgd.train(

@@ -10,7 +10,7 @@ import pytest
 from reference import Problem, random_problem
 
 import lipgd
-from lipgd import schedules, training
+from lipgd import _descent, schedules
 from lipgd._batches import SAMPLINGS
 from lipgd.theory import initialization, rate_constraints
 
@@ -142,7 +142,7 @@ def test_small_rates_are_not_touched(mode):
 @pytest.mark.parametrize("slack", [0.0, 1e-3, 0.5])
 def test_caps_that_bind_are_exact(slack, monkeypatch):
     """Every rate from the networks and gradients of a run that binds after some small steps."""
-    monkeypatch.setattr(training, "_STRETCH", 0.0)
+    monkeypatch.setattr(_descent, "_STRETCH", 0.0)
     problem, shape = problem_of(1, "tanh", "mse"), SHAPES[0]
     budgets, growth = budgets_of(problem), np.cumsum(increments(shape))
     base = np.where(np.arange(STEPS) < 10, 1e-4, 50.0)
@@ -193,7 +193,7 @@ def test_left_over_budget_helps():
 
 @pytest.mark.parametrize("mode", MODES[:3])
 def test_spectral_budgets(mode, monkeypatch):
-    monkeypatch.setattr(training, "_STRETCH", 0.0)
+    monkeypatch.setattr(_descent, "_STRETCH", 0.0)
     problem = problem_of(0, "tanh", "mse", sizes=(6, 15, 4))
     budgets, seen = {"W1": 3.0, "W2": 2.0}, []
     caps = lipgd.RateCaps(budgets, SHAPES[0], mode, norm="spectral", slack=0.0)

@@ -13,7 +13,7 @@ import pytest
 from reference import Problem, random_problem
 
 import lipgd
-from lipgd import training
+from lipgd import _descent
 from lipgd._batches import SAMPLINGS
 from lipgd._columns import column_names
 
@@ -127,9 +127,9 @@ def assert_same(run: lipgd.Run, expected: lipgd.Run) -> None:
 @pytest.mark.parametrize("batch", [{}, *({"batch_size": 7, "sampling": s} for s in SAMPLINGS)])
 def test_returns_to_python_cannot_be_seen(level, batch, monkeypatch):
     problem = small_problem()
-    monkeypatch.setattr(training, "_STRETCH", 1e9)
+    monkeypatch.setattr(_descent, "_STRETCH", 1e9)
     expected = train_with_everything(problem, **batch)
-    monkeypatch.setattr(training, "_STRETCH", 0.0)
+    monkeypatch.setattr(_descent, "_STRETCH", 0.0)
     steps = []
     run = train_with_everything(problem, callback=lambda s: steps.append(s.step) and None, **batch)
     assert steps == list(range(1, 61))
@@ -141,7 +141,7 @@ def test_long_runs_with_many_pauses_have_the_same_bits(monkeypatch):
     options = {"rate": 1e-3, "record": ("risk", "spectral_norm:W2"), "record_every": 100}
     run = train_with_everything(problem, 20_000, **options)
     assert run.seconds > 0.1
-    monkeypatch.setattr(training, "_STRETCH", 1e9)
+    monkeypatch.setattr(_descent, "_STRETCH", 1e9)
     assert_same(train_with_everything(problem, 20_000, **options | {"n_threads": 1}), run)
 
 

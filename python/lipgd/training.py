@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
-import numpy.typing as npt
-
-from lipgd import _core
-from lipgd._batches import Round
-from lipgd._check import flag, shown
-from lipgd._checkpoint import check_target, read_checkpoint, write_checkpoint
-from lipgd._plan import Plan, make_plan
-from lipgd._progress import ProgressBar
+from lipgd._check import flag, integer, shown
+from lipgd._checkpoint import check_target
+from lipgd._descent import Descent
+from lipgd._plan import make_plan
 from lipgd.constraints import LipschitzTarget, RateCaps
-from lipgd.history import History
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
@@ -25,15 +17,6 @@ from lipgd.schedules import ScheduleLike
 from lipgd.types import ArrayLike
 
 __all__ = ["train"]
-
-#: In the order of the C++ enumeration.
-_REACHED, _PAUSED, _CONVERGED, _DIVERGED, _CANCELLED = range(5)
-#: Seconds between returns to Python, for progress, callbacks and a fair share of the threads.
-_STRETCH = 0.05
-#: Seconds between checkpoints if no number of steps is given.
-_CHECKPOINT_SECONDS = 60.0
-#: Steps without movement that make a standstill.
-_STANDSTILL = 10
 
 
 def train(
@@ -62,6 +45,7 @@ def train(
     record_every: int = 1,
     tolerance: float = 0.0,
     callback: Callable[[Snapshot], object] | None = None,
+    callback_every: int | None = None,
     progress: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -137,6 +121,9 @@ def train(
         checked where rows are written.
     callback : callable, optional
         Called with a :class:`Snapshot` about every 50 ms; a true answer stops the training.
+    callback_every : int, optional
+        Steps between the calls of the callback, instead of the clock: a callback that decides by
+        what it sees then stops at the same step on every machine.
     progress : bool
         Show a progress bar on stderr.
     checkpoint : path-like, optional
@@ -201,192 +188,16 @@ def train(
     )
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is {shown(callback)}, expected a function of a Snapshot")
+    if callback_every is not None:
+        integer("callback_every", callback_every, at_least=1)
+        if callback is None:
+            raise ValueError(f"callback_every is {callback_every}, but callback is missing")
     flag("progress", progress)
     if checkpoint is not None:
         check_target(checkpoint)
     elif checkpoint_every is not None:
         raise ValueError(f"checkpoint_every is {checkpoint_every}, but checkpoint is missing")
-    training = _Training(plan, checkpoint, checkpoint_every)
+    descent = Descent(plan, checkpoint, checkpoint_every, callback, callback_every)
     if resume is not None:
-        training.resume(resume)
-    return training.run(callback, progress)
-
-
-class _Training:
-    """The state of one training, in arrays that the core changes."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        checkpoint: str | os.PathLike[str] | None,
-        checkpoint_every: int | None,
-    ) -> None:
-        self.plan = plan
-        self.state = plan.fresh_state()
-        self.rows = plan.empty_rows()
-        self.round: Round | None = None
-        self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
-        self.saved_at = time.monotonic()
-        self.started = time.perf_counter()
-        self.seconds_before = 0.0
-
-    @property
-    def step(self) -> int:
-        return int(self.state["progress"][0])
-
-    @property
-    def n_rows(self) -> int:
-        return int(self.state["progress"][1])
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_before + time.perf_counter() - self.started
-
-    def resume(self, path: str | os.PathLike[str]) -> None:
-        self.seconds_before = read_checkpoint(path, self.plan, self.state, self.rows)
-
-    def save(self) -> None:
-        if self.checkpoint is not None:
-            write_checkpoint(self.checkpoint, self.plan, self.state, self.rows, self.seconds)
-            self.saved_at = time.monotonic()
-
-    def run(self, callback: Callable[[Snapshot], object] | None, progress: bool) -> Run:
-        bar = ProgressBar(self.plan.settings.steps) if progress else None
-        in_haste = False
-        try:
-            status, message = self._descend(callback, bar)
-        except KeyboardInterrupt:
-            status, message, in_haste = "interrupted", f"interrupted at step {self.step}", True
-        finally:
-            # A further Ctrl-C costs the file or the row that it meets, but not the run.
-            with contextlib.suppress(KeyboardInterrupt):
-                self.save()
-            if bar is not None:
-                bar.close()
-        if not in_haste:
-            with contextlib.suppress(KeyboardInterrupt):
-                self._write_last_row()
-        return self._outcome(status, message)
-
-    def _descend(
-        self, callback: Callable[[Snapshot], object] | None, bar: ProgressBar | None
-    ) -> tuple[str, str]:
-        steps = self.plan.settings.steps
-        called_at = time.monotonic()
-        while self.step < steps:
-            stop = self._stretch()
-            if stop == _CONVERGED:
-                tolerance = self.plan.settings.tolerance
-                return (
-                    "converged",
-                    f"the gradient's norm is at most {tolerance:g} at step {self.step}",
-                )
-            if stop == _DIVERGED:
-                return "diverged", self._divergence()
-            if stop == _CANCELLED:
-                raise KeyboardInterrupt
-            # A stretch may also end early, with its batches or at a checkpoint.
-            if self.step == steps or time.monotonic() - called_at >= _STRETCH:
-                if bar is not None:
-                    bar.show(self.step, self._last("risk"))
-                enough = callback is not None and callback(self._snapshot())
-                if enough and self.step < steps:
-                    return "interrupted", f"stopped by the callback at step {self.step}"
-                called_at = time.monotonic()
-            self._save_if_due()
-        return "finished", f"took all {steps} steps" + self._standstill()
-
-    def _standstill(self) -> str:
-        """Say that the weights no longer move, where the method "rates" has come to that."""
-        stalled = int(self.state["stalled"][0])
-        if stalled < _STANDSTILL:
-            return ""
-        return (
-            f"; the weights have stood still at the Lipschitz limit since step "
-            f"{self.step - stalled}: that point is in general not stationary, and "
-            "method='retract' would go on improving"
-        )
-
-    def _stretch(self) -> int:
-        """Take steps until the next round of batches, checkpoint or return by the clock."""
-        end, rows, offsets = self.plan.settings.steps, None, None
-        if self.checkpoint is not None and self.checkpoint_every is not None:
-            end = min(end, (self.step // self.checkpoint_every + 1) * self.checkpoint_every)
-        if self.plan.batches is not None:
-            if self.round is None or not self.round.begin <= self.step < self.round.end:
-                self.round = self.plan.batches.round_of(self.step)
-            end = min(end, self.round.end)
-            rows, offsets = self.round.part(self.step, end)
-        rates = self.plan.rates
-        if self.plan.plug_in is not None:
-            end = self.step + 1
-            now = self.plan.plug_in.at(self.step, self.state["parameters"], rates[:, self.step])
-            rates = np.broadcast_to(now[:, None], (len(now), end))
-        stop: int = _core.descend(
-            self.state["parameters"],
-            self.plan.problem,
-            self.state,
-            self.rows,
-            end,
-            rates,
-            rows,
-            offsets,
-            _STRETCH,
-        )
-        return stop
-
-    def _write_last_row(self) -> None:
-        every = self.plan.settings.record_every
-        written = self.step % every == 0 and self.n_rows == self.step // every + 1
-        if not written:
-            _core.write_last_row(self.state["parameters"], self.plan.problem, self.state, self.rows)
-
-    def _save_if_due(self) -> None:
-        if self.checkpoint is None:
-            return
-        if self.checkpoint_every is not None:
-            due = self.step % self.checkpoint_every == 0
-        else:
-            due = time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS
-        if due:
-            self.save()
-
-    def _divergence(self) -> str:
-        if self.step == 0 and not np.isfinite(self.plan.risk_of(self.state["parameters"])):
-            return "the risk of the initial network is not finite"
-        return (
-            f"step {self.step + 1} left the range of {self.plan.net.dtype} numbers; the network is "
-            f"that of step {self.step}; a smaller rate may help"
-        )
-
-    def _last(self, name: str) -> float | None:
-        record = self.plan.settings.record
-        if name not in record or self.n_rows == 0:
-            return None
-        return float(self.rows[record.index(name), self.n_rows - 1])
-
-    def _history(self) -> History:
-        settings, count = self.plan.settings, self.n_rows
-        step: npt.NDArray[np.int64] = np.arange(count, dtype=np.int64) * settings.record_every
-        if count and step[-1] > self.step:
-            step[-1] = self.step
-        columns = {name: self.rows[i, :count] for i, name in enumerate(settings.record)}
-        return History(step if settings.record else [], columns, self.plan.meta)
-
-    def _snapshot(self) -> Snapshot:
-        net = self.plan.net._with_flat(self.state["parameters"].copy())
-        return Snapshot(self.step, self.plan.settings.steps, self.seconds, net, self._history())
-
-    def _outcome(self, status: str, message: str) -> Run:
-        seconds = self.seconds
-        return Run(
-            network=self.plan.net._with_flat(self.state["parameters"]),
-            initial=self.plan.net,
-            settings=self.plan.settings,
-            history=self._history(),
-            status=status,
-            steps=self.step,
-            seconds=seconds,
-            message=message,
-        )
+        descent.resume(resume)
+    return descent.run(progress)
