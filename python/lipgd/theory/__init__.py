@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from lipgd.theory import convergence, generalization, initialization, rate_constraints
+from lipgd.theory import (
+    convergence,
+    generalization,
+    initialization,
+    large_stepsize,
+    rate_constraints,
+)
 
-__all__ = ["convergence", "generalization", "initialization", "rate_constraints"]
+__all__ = [
+    "convergence",
+    "generalization",
+    "initialization",
+    "large_stepsize",
+    "rate_constraints",
+]
