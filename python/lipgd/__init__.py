@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lipgd import activations, initialization, lipschitz, losses, schedules
 from lipgd._config import show_config
@@ -30,6 +29,7 @@ from lipgd.training import train
 
 if TYPE_CHECKING:
     from lipgd import data, experiments, plotting, report, theory
+    from lipgd.sweeps import sweep
 
 __all__ = [
     "Gradient",
@@ -54,6 +54,7 @@ __all__ = [
     "schedules",
     "show_config",
     "spectral_norm",
+    "sweep",
     "theory",
     "train",
 ]
@@ -64,11 +65,13 @@ __version__: str = _build_info["version"]
 _LEAVES = ("data", "experiments", "plotting", "report", "theory")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "sweep":
+        return importlib.import_module("lipgd.sweeps").sweep
     if name not in _LEAVES:
         raise AttributeError(f"module 'lipgd' has no attribute {name!r}")
     return importlib.import_module(f"lipgd.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LEAVES})
+    return sorted({*globals(), *_LEAVES, "sweep"})

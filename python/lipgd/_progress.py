@@ -16,8 +16,9 @@ _FOR_NUMBERS = 40
 class ProgressBar:
     """One line that is written again and again; only the last time if stderr is no terminal."""
 
-    def __init__(self, steps: int, label: str = "") -> None:
+    def __init__(self, steps: int, label: str = "", unit: str = "steps") -> None:
         self._steps = max(steps, 1)
+        self._unit = unit
         self._label = f"{label} " if label else ""
         self._start = time.monotonic()
         self._first_step: int | None = None
@@ -32,7 +33,7 @@ class ProgressBar:
         seconds = time.monotonic() - self._start
         rate = step / seconds if seconds > 0 else 0.0
         left = (self._steps - step) / rate if rate > 0 else 0.0
-        facts = [f" {step}/{self._steps}", f"  {rate:,.0f} steps/s", f"  {left:.0f} s left"]
+        facts = [f" {step}/{self._steps}", f"  {rate:,.0f} {self._unit}/s", f"  {left:.0f} s left"]
         if risk is not None:
             facts.append(f"  risk {risk:.4g}")
         text = self._fitted(done, facts)

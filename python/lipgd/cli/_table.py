@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipgd import losses
-from lipgd.data import read_csv
+from lipgd.data import Dataset, read_csv
 from lipgd.losses import Loss
 
 if TYPE_CHECKING:
@@ -110,14 +110,19 @@ def _note(table: _Table) -> str:
     )
 
 
-def _read(path: str, label: str | None, classify: bool | None) -> _Table:
+def _read(path: str | Dataset, label: str | None, classify: bool | None) -> _Table:
     """Read a file; ``classify=None`` makes classes of texts and of two distinct numbers."""
+    if isinstance(path, Dataset):
+        return _of_dataset(path, classify)
     if Path(path).suffix.lower() in (".npz", ".npy"):
         X, y = _read_arrays(path, label)
         return _table_of(X, y, tuple(f"x{i}" for i in range(X.shape[1])), classify)
     task = {None: "auto", True: "classification", False: "regression"}[classify]
     column = -1 if label is None else int(label) if _is_integer(label) else label
-    data = read_csv(path, column, task=task)  # type: ignore[arg-type]
+    return _of_dataset(read_csv(path, column, task=task), classify)  # type: ignore[arg-type]
+
+
+def _of_dataset(data: Dataset, classify: bool | None) -> _Table:
     if data.task == "regression":
         return _table_of(data.X, data.y, data.feature_names, classify)
     y = (data.y + 1) // 2 if len(data.classes) == 2 else data.y

@@ -1,0 +1,149 @@
+"""Where cells run: in this process, on its threads, or in processes of joblib's backends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Outcome", "run_cells"]
+
+#: Arguments in, a row out.
+Task = Callable[..., dict[str, Any]]
+#: Cells go to workers in batches of about so many seconds: handing one over takes milliseconds.
+_BATCH_SECONDS = 0.25
+#: Shorter runs spend too much of their time under the lock of the interpreter for threads.
+_LEAST_THREAD_SECONDS = 3e-3
+#: Starting processes takes about so long; less work is done at once.
+_START_SECONDS = 0.5
+#: What is done here first, to see how long a cell takes.
+_PILOT_SECONDS = 0.05
+#: Batches per worker, at least, so that none waits long for the last one.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell that ran: its position, and its row or what it raised."""
+
+    position: int
+    row: dict[str, Any] | None
+    error: str | None
+    seconds: float
+
+
+def run_cells(
+    task: Task, arguments: Sequence[dict[str, Any]], jobs: int, threads_suit: bool
+) -> Iterator[list[Outcome]]:
+    """Run a task on all arguments, and yield the outcomes in batches, in any order."""
+    if not arguments:
+        return
+    if _backend_is_chosen():
+        yield from _joblib(task, _batches(arguments, 0, 1), jobs=None)
+        return
+    done, began = 0, time.perf_counter()
+    while done < len(arguments) and (
+        jobs == 1 or done == 0 or time.perf_counter() - began < _PILOT_SECONDS
+    ):
+        outcome = _one(task, done, arguments[done])
+        done += 1
+        yield [outcome]
+    if done == len(arguments):
+        return
+    seconds = (time.perf_counter() - began) / done
+    size = _batch_size(seconds, len(arguments) - done, jobs)
+    batches = _batches(arguments, done, size)
+    if threads_suit and seconds >= _LEAST_THREAD_SECONDS:
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from _pooled(pool, task, batches, jobs)
+    elif seconds * (len(arguments) - done) < _START_SECONDS:
+        for batch in batches:
+            yield run_batch(task, batch)
+    else:
+        yield from _joblib(task, batches, jobs)
+
+
+def run_batch(task: Task, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Outcome]:
+    """Run some cells, one after the other."""
+    return [_one(task, position, arguments) for position, arguments in batch]
+
+
+def _one(task: Task, position: int, arguments: dict[str, Any]) -> Outcome:
+    began = time.perf_counter()
+    try:
+        row, error = task(**arguments), None
+    except Exception as problem:  # one bad cell must not cost the others
+        row, error = None, f"{type(problem).__name__}: {problem}"
+    return Outcome(position, row, error, time.perf_counter() - began)
+
+
+def _batch_size(seconds: float, cells: int, jobs: int) -> int:
+    wanted = math.ceil(_BATCH_SECONDS / max(seconds, 1e-6))
+    return max(1, min(wanted, cells // (_ROUNDS * jobs)))
+
+
+def _batches(
+    arguments: Sequence[dict[str, Any]], begin: int, size: int
+) -> list[list[tuple[int, dict[str, Any]]]]:
+    return [
+        [(position, arguments[position]) for position in range(at, min(at + size, len(arguments)))]
+        for at in range(begin, len(arguments), size)
+    ]
+
+
+def _backend_is_chosen() -> bool:
+    """Return whether the caller chose a backend with joblib.parallel_config."""
+    try:
+        from joblib.parallel import get_active_backend
+    except ImportError:
+        return False
+    backend, jobs = get_active_backend()
+    return type(backend).__name__ != "LokyBackend" or jobs not in (None, 1)
+
+
+def _joblib(
+    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int | None
+) -> Iterator[list[Outcome]]:
+    try:
+        from joblib import Parallel, delayed
+    except ImportError:
+        yield from _processes(task, batches, jobs or 1)
+        return
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    yield from parallel(delayed(run_batch)(task, batch) for batch in batches)
+
+
+def _processes(
+    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
+) -> Iterator[list[Outcome]]:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from _pooled(pool, task, batches, jobs)
+
+
+def _pooled(
+    pool: Executor, task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
+) -> Iterator[list[Outcome]]:
+    """Keep two batches per worker in a pool, so that little is lost when it ends early."""
+    waiting = iter(batches)
+    running = set()
+    try:
+        for batch in waiting:
+            running.add(pool.submit(run_batch, task, batch))
+            if len(running) < 2 * jobs:
+                continue
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+        while running:
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()

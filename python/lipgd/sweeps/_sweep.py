@@ -1,0 +1,193 @@
+"""The verb of sweeps."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lipgd._check import flag, integer, shown
+from lipgd._progress import ProgressBar
+from lipgd._threads import usable_threads
+from lipgd.run import Run
+from lipgd.sweeps._engines import Outcome, run_cells
+from lipgd.sweeps._grid import Cell, cells_of, described, digest
+from lipgd.sweeps._result import SweepResult
+from lipgd.sweeps._settings import Trainings, check_names, row_of
+from lipgd.sweeps._store import Store
+
+__all__ = ["sweep"]
+
+#: Cells that took longer get a file of their own.
+_LONG_SECONDS = 0.1
+
+
+def sweep(
+    task: Callable[..., Any] | Mapping[str, Any],
+    grid: Mapping[str, Any],
+    *,
+    seeds: int | Iterable[int] = 1,
+    jobs: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = True,
+    progress: bool = False,
+) -> SweepResult:
+    """Run all combinations of some settings, in parallel, and return one table.
+
+    The result does not depend on the order in which cells run or on where they run. With ``out``,
+    every finished cell is on disk before the next ones are looked at: after a crash or an
+    interruption the same call goes on with the cells that are missing.
+
+    Parameters
+    ----------
+    task : callable or mapping
+        A function of the names of the grid and ``seed`` that returns a mapping from column names to
+        numbers, text or None, or a :class:`Run`; or the settings of trainings: ``X``, ``y``,
+        ``test`` (a pair ``(X, y)``), ``hidden``, ``activation``, ``init``, ``dtype``,
+        ``output_scale``, ``biases``, ``lipschitz`` (short for a constraint), and the arguments of
+        :func:`lipgd.train`.
+    grid : mapping of str to list, or to mapping from labels to values
+        The values of each name; labels stand in the table for values that say little themselves.
+    seeds : int or iterable of int
+        How often each combination is run, with the seeds 0, 1, ..., or the seeds themselves.
+    jobs : int, optional
+        Workers; by default as many as the process may use. Trainings of milliseconds share the
+        threads of this process, other tasks run in processes of joblib, or of the standard library
+        if joblib is not installed. Under ``joblib.parallel_config(backend=...)`` they run there,
+        which may be a cluster of Dask or Ray.
+    out : path-like, optional
+        A folder for the finished cells.
+    resume : bool
+        Whether to go on with a folder that has cells already; otherwise it is refused.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    SweepResult
+        Rows in the order of the grid. Cells that raised are in ``failures``, with a RuntimeWarning;
+        they are tried again by the next call. After Ctrl-C it has the rows so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For bad arguments, or a folder that belongs to another sweep.
+
+    Examples
+    --------
+    >>> import numpy as np, lipgd
+    >>> X = np.linspace(-1, 1, 40)[:, None]
+    >>> settings = {"X": X, "y": np.sin(3 * X[:, 0]), "steps": 100, "rate": 0.1}
+    >>> table = lipgd.sweep(settings, {"hidden": [10, 20], "lipschitz": [1.0, None]}, seeds=2)
+    >>> len(table), table[0]["status"], table[0]["lipschitz_upper"] <= 1.0
+    (8, 'finished', True)
+    """
+    flag("resume", resume)
+    flag("progress", progress)
+    workers = usable_threads() if jobs is None else integer("jobs", jobs, at_least=1)
+    cells = cells_of(grid, seeds)
+    function, facts, threads_suit = _task(task, grid)
+    store = None if out is None else Store(out, facts, resume)
+    finished = {} if store is None else store.rows
+    waiting = [cell for cell in cells if cell.key not in finished]
+    bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
+    collector = _Collector(store, waiting, len(cells) - len(waiting), bar)
+    complete = True
+    try:
+        arguments = [cell.arguments for cell in waiting]
+        for outcomes in run_cells(function, arguments, workers, threads_suit):
+            collector.take(outcomes)
+    except KeyboardInterrupt:
+        complete = False
+    finally:
+        if bar is not None:
+            bar.close()
+    return _result(cells, {**finished, **collector.rows}, collector.failures, complete)
+
+
+class _Function:
+    """A function whose answer becomes a row."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, **arguments: Any) -> dict[str, Any]:
+        answer = self.function(**arguments)
+        if isinstance(answer, Run):
+            return row_of(answer)
+        if not isinstance(answer, Mapping):
+            raise TypeError(f"the task returned {shown(answer)}, expected a mapping or a Run")
+        return {str(name): _entry(name, value) for name, value in answer.items()}
+
+
+def _entry(name: Any, value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"the task returned {name}={shown(value)}, expected a number, text or None")
+
+
+def _task(
+    task: Callable[..., Any] | Mapping[str, Any], grid: Mapping[str, Any]
+) -> tuple[Callable[..., dict[str, Any]], dict[str, Any], bool]:
+    """Return the function of a cell, what names the sweep, and whether threads suit it."""
+    if callable(task):
+        module, name = getattr(task, "__module__", ""), getattr(task, "__qualname__", repr(task))
+        return _Function(task), {"task": f"{module}.{name}"}, False
+    trainings = Trainings(task)
+    check_names("grid", grid)
+    settings = {name: described(name, value) for name, value in trainings.settings.items()}
+    return trainings, {"settings": digest(settings)}, True
+
+
+class _Collector:
+    """Takes what workers return: to the disk, to the table, to the progress bar."""
+
+    def __init__(
+        self, store: Store | None, cells: list[Cell], known: int, bar: ProgressBar | None
+    ) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.failures: dict[str, str] = {}
+        self._store, self._cells, self._bar, self._known = store, cells, bar, known
+        if bar is not None:
+            bar.show(known, None)
+
+    def take(self, outcomes: list[Outcome]) -> None:
+        new, seconds = {}, 0.0
+        for outcome in outcomes:
+            key = self._cells[outcome.position].key
+            seconds += outcome.seconds
+            if outcome.row is None:
+                self.failures[key] = str(outcome.error)
+            else:
+                new[key] = outcome.row
+        self.rows.update(new)
+        if self._store is not None:
+            self._store.add(new.items(), quick=seconds < _LONG_SECONDS * len(outcomes))
+        if self._bar is not None:
+            self._bar.show(self._known + len(self.rows) + len(self.failures), None)
+
+
+def _result(
+    cells: list[Cell],
+    rows: dict[str, dict[str, Any]],
+    failures: dict[str, str],
+    complete: bool,
+) -> SweepResult:
+    table = [{**cell.labels, **rows[cell.key], **cell.labels} for cell in cells if cell.key in rows]
+    failed = [
+        {**cell.labels, "error": failures[cell.key]} for cell in cells if cell.key in failures
+    ]
+    if failed:
+        warnings.warn(
+            f"{len(failed)} of {len(cells)} cells failed, the first with {failed[0]['error']}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return SweepResult(table, failed, complete)

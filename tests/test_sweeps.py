@@ -1,0 +1,316 @@
+"""Sweeps: the same table from every engine, order and interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import lipgd
+from lipgd.sweeps import _engines
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 2))
+SETTINGS = {"X": X, "y": np.sin(X[:, 0]), "steps": 20, "rate": 0.05}
+GRID = {"hidden": [4, [5, 3]], "lipschitz": [0.5, None], "activation": ["silu", "relu"]}
+
+
+def double(a, b=1, *, seed):
+    return {"product": a * b, "draw": float(np.random.default_rng(seed).normal())}
+
+
+def fails_for_two(a, seed):
+    if a == 2:
+        raise ArithmeticError("two is bad")
+    return {"a_squared": a * a}
+
+
+def test_rows_come_in_the_order_of_the_grid():
+    table = lipgd.sweep(double, {"a": [1, 2], "b": [3, 4]}, seeds=2, jobs=1)
+    assert [(r["a"], r["b"], r["seed"]) for r in table] == [
+        (a, b, seed) for a in (1, 2) for b in (3, 4) for seed in (0, 1)
+    ]
+    assert table.columns == ("a", "b", "seed", "product", "draw")
+    assert table.column("product") == [3, 3, 4, 4, 6, 6, 8, 8]
+    # The same seeds for all cells: differences between them are not luck of the draw.
+    assert table[0]["draw"] == table[2]["draw"] != table[1]["draw"]
+    assert table[-1] == table[7] and len(table[2:4]) == 2
+
+
+def test_settings_train_networks():
+    test = (X[:10], SETTINGS["y"][:10])
+    table = lipgd.sweep({**SETTINGS, "test": test}, GRID, seeds=[3, 5])
+    assert len(table) == 16
+    for row in table:
+        hidden = json.loads(row["hidden"]) if isinstance(row["hidden"], str) else [row["hidden"]]
+        net = lipgd.Network.create([2, *hidden, 1], activation=row["activation"], seed=row["seed"])
+        limit = row["lipschitz"]
+        target = None if limit is None else lipgd.LipschitzTarget(limit, rescale_initial=True)
+        run = lipgd.train(net, X, SETTINGS["y"], steps=20, rate=0.05, constraint=target)
+        assert row["risk"] == run.history["risk"][-1]
+        assert row["test_risk"] == lipgd.risk(run.network, *test)
+        assert row["status"] == "finished" and row["steps_taken"] == 20
+        assert row["lipschitz_lower"] <= row["lipschitz_upper"] <= (limit or np.inf)
+
+
+def engines(monkeypatch, name):
+    """Make a sweep use one engine for all but the cells of the pilot."""
+    monkeypatch.setattr(_engines, "_PILOT_SECONDS", 0.0)
+    if name == "threads":
+        monkeypatch.setattr(_engines, "_LEAST_THREAD_SECONDS", 0.0)
+    else:
+        monkeypatch.setattr(_engines, "_LEAST_THREAD_SECONDS", np.inf)
+        monkeypatch.setattr(_engines, "_START_SECONDS", 0.0)
+    if name == "no joblib":
+        monkeypatch.setitem(sys.modules, "joblib", None)
+        monkeypatch.setitem(sys.modules, "joblib.parallel", None)
+
+
+@pytest.mark.parametrize("engine", ["threads", "joblib", "no joblib"])
+def test_every_engine_gives_the_same_table(engine, monkeypatch):
+    expected = lipgd.sweep(SETTINGS, GRID, seeds=2, jobs=1)
+    engines(monkeypatch, engine)
+    assert lipgd.sweep(SETTINGS, GRID, seeds=2, jobs=2) == expected
+
+
+def test_a_dask_cluster_gives_the_same_table():
+    distributed = pytest.importorskip("distributed")
+    import joblib
+
+    expected = lipgd.sweep(SETTINGS, GRID, jobs=1)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        table = lipgd.sweep(SETTINGS, GRID)
+        workers = lipgd.sweep(process, {"a": list(range(12))})
+    assert table == expected
+    assert len(set(workers.column("process"))) == 2
+    assert os.getpid() not in workers.column("process")
+
+
+def process(a, seed):
+    time.sleep(0.05)
+    return {"process": os.getpid()}
+
+
+def test_finished_cells_are_not_run_again(tmp_path):
+    first = lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    again = lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
+    assert again == first
+    assert stamps == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    wider = lipgd.sweep(SETTINGS, {"hidden": [4, 8]}, seeds=2, out=tmp_path)
+    assert wider[0] == first[0] and len(wider) == 4
+    assert wider == lipgd.sweep(SETTINGS, {"hidden": [4, 8]}, seeds=2)
+
+
+def test_a_folder_of_another_sweep_is_refused(tmp_path):
+    lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
+    with pytest.raises(ValueError, match="out has a sweep of another settings"):
+        lipgd.sweep({**SETTINGS, "y": np.cos(X[:, 0])}, {"hidden": [4]}, out=tmp_path)
+    with pytest.raises(ValueError, match="and resume is False"):
+        lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path, resume=False)
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
+        lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
+
+
+def test_half_a_line_of_the_journal_counts_as_none(tmp_path):
+    expected = lipgd.sweep(double, {"a": [1, 2, 3]}, out=tmp_path, jobs=1)
+    journal = tmp_path / "journal.jsonl"
+    whole = journal.read_bytes()
+    for cut in range(len(whole)):
+        journal.write_bytes(whole[:cut])
+        assert lipgd.sweep(double, {"a": [1, 2, 3]}, out=tmp_path, jobs=1) == expected
+    journal.write_bytes(whole.replace(b'"product": 2', b'"product": 7'))
+    assert lipgd.sweep(double, {"a": [1, 2, 3]}, out=tmp_path, jobs=1) == expected
+
+
+PROGRAM = """
+import sys, time, lipgd
+
+def cell(a, seed):
+    time.sleep(0.002 if a % 2 else 0.12)
+    return {"square": a * a}
+
+if __name__ == "__main__":
+    table = lipgd.sweep(cell, {"a": list(range(24))}, out=sys.argv[1], jobs=2)
+    table.save(sys.argv[2])
+"""
+
+
+def test_a_killed_sweep_goes_on_to_the_same_table(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+
+    def start(name):
+        return subprocess.Popen(
+            [sys.executable, program, tmp_path / name, tmp_path / f"{name}.csv"],
+            start_new_session=True,
+        )
+
+    assert start("whole").wait() == 0
+    draw = random.Random(1)
+    for _ in range(4):
+        killed = start("killed")
+        time.sleep(draw.uniform(0.3, 1.2))
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert start("killed").wait() == 0
+    assert (tmp_path / "killed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_cells_that_raise_do_not_cost_the_others(tmp_path):
+    with pytest.warns(RuntimeWarning, match="1 of 3 cells failed, the first with ArithmeticError"):
+        table = lipgd.sweep(fails_for_two, {"a": [1, 2, 3]}, out=tmp_path)
+    assert table.column("a_squared") == [1, 9] and table.complete
+    assert table.failures == [{"a": 2, "seed": 0, "error": "ArithmeticError: two is bad"}]
+    assert "1 failed" in repr(table)
+
+
+def test_ctrl_c_returns_the_rows_so_far(tmp_path):
+    def cell(a, seed):
+        if a == 3:
+            raise KeyboardInterrupt
+        return {"b": a}
+
+    table = lipgd.sweep(cell, {"a": [1, 2, 3, 4]}, out=tmp_path, jobs=1)
+    assert table.column("b") == [1, 2] and not table.complete
+    assert "interrupted" in repr(table)
+
+
+def test_labels_stand_for_values():
+    rates = {"constant": 0.05, "decaying": lipgd.schedules.exponential(0.05, 0.1)}
+    table = lipgd.sweep({**SETTINGS, "hidden": 4}, {"rate": rates})
+    assert table.column("rate") == ["constant", "decaying"]
+    assert table[0]["risk"] != table[1]["risk"]
+    schedules = [0.05, lipgd.schedules.exponential(0.05, 0.1)]
+    other = lipgd.sweep({**SETTINGS, "hidden": 4}, {"rate": schedules})
+    assert other.column("risk") == table.column("risk")
+    assert other[1]["rate"] == repr(schedules[1])
+
+
+def test_runs_and_numpy_numbers_make_rows():
+    def train(rate, seed):
+        return lipgd.train(lipgd.Network.create([2, 3, 1], seed=seed), X, X[:, 0], steps=3)
+
+    def numbers(a, seed):
+        return {"x": np.float32(a), "n": np.int64(3), "flag": np.bool_(True), "none": None}
+
+    assert lipgd.sweep(train, {"rate": [0.1]}, jobs=1)[0]["steps_taken"] == 3
+    row = lipgd.sweep(numbers, {"a": [0.5]}, jobs=1)[0]
+    assert row == {"a": 0.5, "seed": 0, "x": 0.5, "n": 3, "flag": True, "none": None}
+    assert type(row["x"]) is float and type(row["flag"]) is bool
+
+
+def test_tables_are_saved(tmp_path):
+    table = lipgd.sweep(double, {"a": [1, 2]}, jobs=1)
+    frame = table.to_pandas()
+    assert list(frame.columns) == list(table.columns) and frame["product"].tolist() == [1, 2]
+    table.save(tmp_path / "t.csv")
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0] == "a,seed,product,draw" and len(lines) == 3
+    assert float(lines[1].split(",")[3]) == table[0]["draw"]
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.csv or \.parquet"):
+        table.save(tmp_path / "t.txt")
+
+
+@pytest.mark.parametrize(
+    ("task", "grid", "options", "error", "message"),
+    [
+        (double, [1], {}, TypeError, r"grid is \[1\], expected a mapping"),
+        (double, {"a": 3}, {}, TypeError, r"grid\['a'\] is 3, expected a list"),
+        (double, {"a": []}, {}, ValueError, r"grid\['a'\] is empty"),
+        (double, {"a": [1, 1]}, {}, ValueError, "grid has a value twice"),
+        (double, {"seed": [1]}, {}, ValueError, "grid has the name 'seed'"),
+        (double, {1: [1]}, {}, TypeError, "grid has the name 1"),
+        (double, {"a": [object()]}, {}, TypeError, "does not tell what it is"),
+        (double, {"a": [1]}, {"seeds": 0}, ValueError, "seeds is 0"),
+        (double, {"a": [1]}, {"seeds": [-1]}, ValueError, r"seeds\[0\] is -1"),
+        (double, {"a": [1]}, {"jobs": 0}, ValueError, "jobs is 0"),
+        (double, {"a": [1]}, {"resume": "yes"}, TypeError, "resume is 'yes'"),
+        (3, {"a": [1]}, {}, TypeError, "task is 3, expected a function or a mapping"),
+        ({"X": X}, {"rate": [1]}, {}, ValueError, "task has no 'y'"),
+        ({**SETTINGS, "width": 3}, {"rate": [1]}, {}, ValueError, "task has the name 'width'"),
+        (SETTINGS, {"width": [3]}, {}, ValueError, "grid has the name 'width', expected some of X"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(task, grid, options, error, message):
+    with pytest.raises(error, match=message):
+        lipgd.sweep(task, grid, **options)
+
+
+def test_the_bar_counts_cells(capsys):
+    lipgd.sweep(double, {"a": [1, 2]}, jobs=1, progress=True)
+    assert "2/2" in capsys.readouterr().err
+
+
+TOML = """
+seeds = 2
+[data]
+name = "diabetes"
+standardize = true
+test_fraction = 0.25
+[settings]
+steps = 30
+hidden = [8]
+[grid]
+lipschitz = [0.5, 2.0]
+[grid.rate]
+constant = 0.05
+hybrid = {kind = "exponential", rate = 0.05, decay_rate = 0.1}
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="TOML needs Python 3.11")
+def test_the_command_writes_a_table_and_goes_on(tmp_path, capsys):
+    from lipgd.cli import main
+
+    settings, out = tmp_path / "settings.toml", tmp_path / "out"
+    settings.write_text(TOML)
+    assert main(["sweep", str(settings), "--out", str(out), "--no-progress", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert len(rows) == 8
+    assert {(r["lipschitz"], r["rate"], r["seed"]) for r in rows} == {
+        (limit, rate, seed)
+        for limit in (0.5, 2.0)
+        for rate in ("constant", "hybrid")
+        for seed in (0, 1)
+    }
+    assert all(r["lipschitz_upper"] <= r["lipschitz"] for r in rows)
+    text = (out / "table.csv").read_text()
+    assert main(["sweep", str(settings), "--out", str(out), "--no-progress"]) == 0
+    assert "lipschitz_upper" in capsys.readouterr().out
+    assert (out / "table.csv").read_text() == text
+    assert main(["sweep", str(settings), "--out", str(out), "--seed", "1"]) == 2
+    assert "out has a sweep of another settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"grid": {}}', r"the settings have no \[data\]"),
+        ('{"data": {"name": "diabetes", "file": "x.csv"}}', "both or none of file and name"),
+        ('{"data": {"path": "x.csv"}}', "data has 'path'"),
+        ('{"jobbs": 3}', "has 'jobbs'"),
+        ("[1]", "has no table"),
+        ("{", "is not readable"),
+    ],
+)
+def test_the_command_names_what_is_wrong(tmp_path, capsys, content, message):
+    from lipgd.cli import main
+
+    path = tmp_path / "settings.json"
+    path.write_text(content)
+    assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert pytest.importorskip("re").search(message, capsys.readouterr().err)
