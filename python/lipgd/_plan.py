@@ -161,6 +161,7 @@ def make_plan(
     )
     if isinstance(constraint, LipschitzTarget):
         net = meet_target(net, trained, constraint)
+    targets = _targets(y, kind, x, net, sample_weight)
     settings = Settings(
         loss=kind,
         steps=int(steps),
@@ -179,6 +180,7 @@ def make_plan(
         batch_size=_batch_size(batch_size, len(x)),
         sampling=choice("sampling", sampling, SAMPLINGS),
         shuffle_seed=integer("shuffle_seed", shuffle_seed, at_least=0),
+        weighted=targets[2] is not None and bool(np.ptp(targets[2]) > 0),
     )
     batches = None
     if settings.batch_size is not None:
@@ -187,7 +189,7 @@ def make_plan(
         "net": net._call,
         "loss": kind._code,
         "inputs": x,
-        "targets": _targets(y, kind, x, net, sample_weight),
+        "targets": targets,
         "validation": _validation(validation, kind, net) if validation is not None else None,
         "points": x
         if points is None

@@ -33,6 +33,8 @@ class Settings:
         As given too; weight decay by parameter name.
     batch_size, sampling, shuffle_seed
         The batches; a batch size of None is the full batch.
+    weighted : bool
+        Whether samples had different weights.
     """
 
     loss: Loss
@@ -52,6 +54,7 @@ class Settings:
     batch_size: int | None
     sampling: str
     shuffle_seed: int
+    weighted: bool
 
     def facts(self) -> dict[str, Any]:
         """Return what JSON can hold of the settings: all but the rates."""
@@ -72,6 +75,7 @@ class Settings:
             "batch_size": self.batch_size,
             "sampling": self.sampling,
             "shuffle_seed": self.shuffle_seed,
+            "weighted": self.weighted,
         }
 
 

@@ -140,9 +140,9 @@ def test_the_table_has_the_numbers_of_the_page():
 def test_networks_without_constants_say_why():
     net = lipgd.Network.create([2, 3, 1], activation="silu")
     deep = lipgd.Network.create([2, 3, 3, 1], activation="silu")
-    assert ls.unsuited(lipgd.Network.create([2, 3, 2]), ("W2",)) == "several_outputs"
-    assert ls.unsuited(net, ("W1",)) == "first_layer_frozen"
-    assert ls.unsuited(net) == ls.unsuited(deep, ("W2",)) == "several_layers_trained"
+    assert ls.unsuited(lipgd.Network.create([2, 3, 2]), ("W2",)) == "several outputs"
+    assert ls.unsuited(net, ("W1",)) == "first layer frozen"
+    assert ls.unsuited(net) == ls.unsuited(deep, ("W2",)) == "several layers trained"
     with pytest.raises(ValueError, match="more than one layer of weights is trained"):
         ls.constants(net, [[1.0, 2.0]], ())
     with pytest.raises(ValueError, match="frozen has 'W9', expected names among"):

@@ -119,9 +119,9 @@ def test_theorem_7_holds_where_its_conditions_do():
         found = model.constants
         steps = int(rng.choice([400, 1200]))
         fault = ls.fast_stepsize_fault(found, rate, steps, model.norm)
-        assert ls.fast_stepsize_fault(found, rate, steps + 1, model.norm) == "odd_steps"
+        assert ls.fast_stepsize_fault(found, rate, steps + 1, model.norm) == "odd steps"
         if fault is not None:
-            assert fault == "too_few_steps"
+            assert fault == "too few steps"
             continue
         eta = ls.fast_stepsize(found, rate, steps)
         assert ls.transition_time(found, rate, eta, model.norm) <= steps / 2 * (1 + 1e-9)

@@ -78,7 +78,7 @@ def unsuited(net: Network, frozen: Iterable[str] = ()) -> str | None:
     Returns
     -------
     str or None
-        ``"several_outputs"``, ``"first_layer_frozen"`` or ``"several_layers_trained"``.
+        ``"several outputs"``, ``"first layer frozen"`` or ``"several layers trained"``.
 
     References
     ----------
@@ -90,15 +90,15 @@ def unsuited(net: Network, frozen: Iterable[str] = ()) -> str | None:
     >>> from lipgd.theory import large_stepsize
     >>> net = lipgd.Network.create([2, 4, 1], activation="silu")
     >>> large_stepsize.unsuited(net), large_stepsize.unsuited(net, ["W2"])
-    ('several_layers_trained', None)
+    ('several layers trained', None)
     """
     held = _names(net, frozen)
     if net.n_outputs != 1:
-        return "several_outputs"
+        return "several outputs"
     if "W1" in held:
-        return "first_layer_frozen"
+        return "first layer frozen"
     if net.depth > 2 or (net.depth == 2 and "W2" not in held):
-        return "several_layers_trained"
+        return "several layers trained"
     return None
 
 
@@ -296,9 +296,9 @@ def comparator(net: Network, direction: ArrayLike) -> dict[str, DoubleArray]:
 
 
 _UNSUITED = {
-    "several_outputs": "it has several outputs, expected one",
-    "first_layer_frozen": "the first layer is frozen, expected it to be trained",
-    "several_layers_trained": "more than one layer of weights is trained, expected 'W2' frozen "
+    "several outputs": "it has several outputs, expected one",
+    "first layer frozen": "the first layer is frozen, expected it to be trained",
+    "several layers trained": "more than one layer of weights is trained, expected 'W2' frozen "
     "and at most two layers",
 }
 

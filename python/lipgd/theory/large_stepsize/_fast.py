@@ -67,7 +67,7 @@ def fast_stepsize_fault(found: Constants, rate: float, steps: int, norm: float) 
     Returns
     -------
     str or None
-        ``"odd_steps"``, ``"too_few_steps"``.
+        ``"odd steps"``, ``"too few steps"``.
 
     References
     ----------
@@ -80,18 +80,18 @@ def fast_stepsize_fault(found: Constants, rate: float, steps: int, norm: float) 
     >>> net = lipgd.Network([[[0.0]], [[1.0]]], activation="identity")
     >>> found = large_stepsize.constants(net, [[1.0]])
     >>> [large_stepsize.fast_stepsize_fault(found, 1.0, T, 0.0) for T in (51, 52, 1000)]
-    ['odd_steps', 'too_few_steps', None]
+    ['odd steps', 'too few steps', None]
     """
     eta = fast_stepsize(found, rate, steps)
     if steps % 2:
-        return "odd_steps"
+        return "odd steps"
     square = found.gradient_bound**2
     level = eta * (square + found.curvature_bound)
     drift = 2.0 * found.homogeneity_gap + 2.0 * rate * norm
     enough = _LOG2 * level >= found.n_samples * UP
     if enough and eta * square >= (drift + 2.0 * math.log(16.0 * _LOG2 * level)) * UP:
         return None
-    return "too_few_steps"
+    return "too few steps"
 
 
 def fast_risk_bound(found: Constants, rate: float, steps: ArrayLike) -> Any:
