@@ -18,8 +18,8 @@ class ProgressBar:
 
     def __init__(self, steps: int, label: str = "", unit: str = "steps") -> None:
         self._steps = max(steps, 1)
-        self._unit = unit
         self._label = f"{label} " if label else ""
+        self._unit = unit
         self._start = time.monotonic()
         self._first_step: int | None = None
         self._line = ""
@@ -33,7 +33,8 @@ class ProgressBar:
         seconds = time.monotonic() - self._start
         rate = step / seconds if seconds > 0 else 0.0
         left = (self._steps - step) / rate if rate > 0 else 0.0
-        facts = [f" {step}/{self._steps}", f"  {rate:,.0f} {self._unit}/s", f"  {left:.0f} s left"]
+        pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        facts = [f" {step}/{self._steps}", f"  {pace} {self._unit}/s", f"  {left:.0f} s left"]
         if risk is not None:
             facts.append(f"  risk {risk:.4g}")
         text = self._fitted(done, facts)

@@ -13,7 +13,7 @@ from typing import Any
 
 import lipgd
 
-from . import _demo, _info, _plot, _sweep, _train
+from . import _demo, _info, _plot, _reproduce, _sweep, _train
 
 __all__ = ["main"]
 
@@ -22,6 +22,7 @@ examples:
   lipgd demo                                  train on real data, write a report
   lipgd train table.csv --label price         train on your own data
   lipgd sweep settings.toml                   train with many settings
+  lipgd reproduce rate-constraints --quick    repeat an experiment of a paper
   lipgd plot lipgd-train/history.npz          draw what was recorded
   lipgd info                                  which instruction set, how many threads
   c++ -I$(lipgd --includes) ...               compile against the headers
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(option, action=_Show, function=function, help=f"print {what}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (_demo, _train, _sweep, _plot, _info):
+    for module in (_demo, _train, _sweep, _reproduce, _plot, _info):
         module.add(commands)
     return parser
 
