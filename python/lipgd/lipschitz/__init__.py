@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lipgd.lipschitz._model import Model
+from lipgd.lipschitz.reading import read
 from lipgd.lipschitz.spectral import Bracket, spectral_norm
 
-__all__ = ["Bracket", "spectral_norm"]
+__all__ = ["Bracket", "Model", "read", "spectral_norm"]
