@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from ._bounds import gap_bounds, gradient_bounds, guarantees, lipschitz_bounds
 from ._curves import column, gradient_norms, lipschitz, norms, rates, risk, spectral_norms
+from ._phases import margins, phase_risk, phases, scaled_risk, sharpness
 from ._several import compare, overview, side_by_side
 from ._style import panels, save
 
@@ -28,12 +29,17 @@ __all__ = [
     "guarantees",
     "lipschitz",
     "lipschitz_bounds",
+    "margins",
     "norms",
     "overview",
     "panels",
+    "phase_risk",
+    "phases",
     "rates",
     "risk",
     "save",
+    "scaled_risk",
+    "sharpness",
     "side_by_side",
     "spectral_norms",
 ]
