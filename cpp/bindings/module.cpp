@@ -45,6 +45,7 @@ py::dict build_info() {
 PYBIND11_MODULE(LIPGD_MODULE, module) {
   module.doc() = "Compiled core of lipgd at one instruction set";
   module.attr("build_info") = build_info();
+  bind_certificate(module);
   bind_elementwise(module);
   bind_network(module);
   bind_spectral(module);

@@ -71,6 +71,7 @@ _module = load(level)
 build_info = _module.build_info
 activate = _module.activate
 certificate = _module.certificate
+certify = _module.certify
 default_spectral_iterations = _module.default_spectral_iterations
 default_spectral_tolerance = _module.default_spectral_tolerance
 descend = _module.descend

@@ -37,6 +37,23 @@ def activate(
 def spectral_norm(
     a: _Floats, tolerance: float, max_iterations: int
 ) -> tuple[float, float, int, bool]: ...
+def certify(
+    weights: list[_Doubles],
+    lower: list[_Doubles],
+    upper: list[_Doubles],
+    tolerance: float,
+    max_sweeps: int,
+    rigorous: bool,
+    seconds: float,
+    start: tuple[int, _Doubles, list[_Doubles]] | None,
+) -> tuple[
+    float,
+    float,
+    int,
+    str,
+    list[tuple[_Doubles, _Positions]],
+    tuple[int, _Doubles, list[_Doubles]],
+]: ...
 def find_nonfinite(x: _Floats) -> tuple[int, int] | None: ...
 def forward(net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool) -> _Floats: ...
 def jacobian(net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool) -> _Floats: ...

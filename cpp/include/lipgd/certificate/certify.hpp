@@ -1,0 +1,313 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lipgd/certificate/deep.hpp"
+#include "lipgd/certificate/power_iteration.hpp"
+#include "lipgd/certificate/problem.hpp"
+#include "lipgd/certificate/two_layer.hpp"
+#include "lipgd/parallel.hpp"
+#include "lipgd/types.hpp"
+
+// An upper bound of the formal constant of a network, at the optimum of LipSDP-Neuron up to a
+// tolerance that is known (certificates.md, sections 3 to 5 and 9).
+
+namespace lipgd {
+
+struct CertificateOptions {
+  double tolerance = 1e-4;  ///< of 1 - primal / value
+  Index max_sweeps = 3000;
+  bool rigorous = true;  ///< whether every rounding error is counted
+  double seconds = std::numeric_limits<double>::infinity();
+};
+
+/// A multiplier per neuron of one hidden layer, t 2^exponent; zero for neurons that never act.
+struct LayerMultipliers {
+  Vector<double> t;
+  std::vector<Index> exponents;
+};
+
+struct SdpCertificate {
+  double value = std::numeric_limits<double>::quiet_NaN();  ///< an upper bound, or not a number
+  double primal = 0.0;  ///< a lower bound of LipSDP-Neuron, but for rounding
+  std::vector<LayerMultipliers> multipliers;
+  Index sweeps = 0;
+  std::string reason;  ///< why there is no value
+  IterationState state;
+};
+
+namespace detail {
+
+class Certifier {
+ public:
+  Certifier(const CertificateProblem& problem, const CertificateOptions& options, Team& team)
+      : problem_(problem),
+        options_(options),
+        team_(team),
+        begin_(std::chrono::steady_clock::now()),
+        deep_(problem, [this] { return !team_.cancelled() && team_.keep_going(0); }) {
+    if (problem.hidden_layers() == 1) two_layer_ = std::make_unique<TwoLayerBound>(problem);
+  }
+
+  SdpCertificate run(const IterationState& start) {
+    warm_ = start.columns > 0;
+    iterate(start);
+    if (!(gap() <= options_.tolerance)) try_closed_form();
+    prove_the_rest();
+    if (!(best_ < infinity())) {
+      result_.reason = "no multipliers were proved: the arithmetic overflowed or lost definiteness";
+    } else {
+      export_multipliers();
+    }
+    return std::move(result_);
+  }
+
+ private:
+  static double infinity() { return std::numeric_limits<double>::infinity(); }
+  double gap() const { return best_ < infinity() ? 1.0 - primal_ / best_ : infinity(); }
+
+  bool in_time() const {
+    if (team_.cancelled() || !team_.keep_going(0)) return false;
+    if (std::isinf(options_.seconds)) return true;
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin_;
+    return spent.count() < options_.seconds;
+  }
+
+  /// Sweeps until the gap is closed; more columns where it does not close.
+  void iterate(IterationState state) {
+    int columns = first_columns(state);
+    for (;; columns *= 2) {
+      std::unique_ptr<PowerIteration> iteration = make(columns, state);
+      const bool done = ascend(*iteration, columns < most_columns);
+      state = iteration->state();
+      if (done || columns >= most_columns) break;
+    }
+    result_.state = std::move(state);
+  }
+
+  int first_columns(const IterationState& state) const {
+    const Index rank =
+        problem_.weights(0).rows() + problem_.weights(problem_.hidden_layers()).cols();
+    const int fewest = two_layer_ && rank <= 8 ? 8 : 16;
+    return std::max(state.columns, fewest);
+  }
+
+  std::unique_ptr<PowerIteration> make(int columns, const IterationState& state) const {
+    if (columns <= 8) return std::make_unique<DilatedIteration<8>>(problem_, state);
+    if (columns <= 16) return std::make_unique<DilatedIteration<16>>(problem_, state);
+    if (columns <= 32) return std::make_unique<DilatedIteration<32>>(problem_, state);
+    return std::make_unique<DilatedIteration<most_columns>>(problem_, state);
+  }
+
+  /// True when nothing is left to do, false when more columns may help.
+  bool ascend(PowerIteration& iteration, bool may_stall) {
+    const Index first = result_.sweeps;
+    const Index pace = check_pace();
+    Index next_check = first + (warm_ ? 2 : pace);
+    double last_gap = infinity();
+    Index slow = 0;
+    while (result_.sweeps < options_.max_sweeps && in_time()) {
+      const double value = iteration.sweep();
+      ++result_.sweeps;
+      if (!(value > 0.0) || !std::isfinite(value)) return true;
+      primal_ = std::max(primal_, value);
+      if (result_.sweeps < next_check) continue;
+      check(iteration);
+      if (gap() <= options_.tolerance) return true;
+      slow = gap() > 0.7 * last_gap ? slow + 1 : 0;
+      if (slow >= 4 && may_stall) return false;
+      last_gap = gap();
+      next_check = result_.sweeps + std::max(pace, (result_.sweeps - first) / 2);
+    }
+    if (best_ == infinity() && result_.sweeps > first && !team_.cancelled()) check(iteration);
+    return true;
+  }
+
+  /// Sweeps that cost about as much as a look at the bound.
+  Index check_pace() const {
+    double sweep = 0.0, look = 0.0;
+    for (std::size_t l = 0; l <= problem_.hidden_layers(); ++l) {
+      const auto rows = static_cast<double>(problem_.weights(l).rows());
+      const auto columns = static_cast<double>(problem_.weights(l).cols());
+      sweep += 64.0 * rows * columns;
+      const double side = two_layer_ ? std::min(rows, columns) : std::max(rows, columns);
+      look += two_layer_ ? rows * columns * side : 4.0 * rows * columns * side;
+    }
+    return std::clamp<Index>(static_cast<Index>(look / sweep), 10, 25);
+  }
+
+  void check(const PowerIteration& iteration) {
+    std::vector<Vector<double>> found = read_multipliers(iteration);
+    if (two_layer_) {
+      iteration.direction(two_layer_->direction().data(),
+                          two_layer_->direction().data() + problem_.weights(0).rows());
+      keep_two_layer(found);
+    } else {
+      find_feasible(found);
+    }
+  }
+
+  /// theta of one hidden layer, or t = 1 / N of any number, from the last sweep.
+  std::vector<Vector<double>> read_multipliers(const PowerIteration& iteration) const {
+    std::vector<Vector<double>> result;
+    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l) {
+      const Vector<double>& h = problem_.half(l);
+      const Vector<double> gain = floored(iteration.gains(l));
+      const Vector<double> size = floored(iteration.sizes(l));
+      Vector<double> multiplier = gain.cwiseQuotient(size);
+      if (!two_layer_) {
+        double smallest = infinity();
+        for (Index i = 0; i < h.size(); ++i) {
+          if (!(h[i] > 0.0)) continue;
+          multiplier[i] /= primal_ * h[i];
+          smallest = std::min(smallest, multiplier[i]);
+        }
+        if (smallest == infinity()) smallest = 1.0 / size.squaredNorm();
+        for (Index i = 0; i < h.size(); ++i)
+          if (!(h[i] > 0.0)) multiplier[i] = 1e7 * smallest;
+      }
+      result.push_back(multiplier.cwiseMax(0x1p-400).cwiseMin(0x1p400));
+    }
+    return result;
+  }
+
+  static Vector<double> floored(const Vector<double>& numbers) {
+    const double largest = numbers.maxCoeff();
+    return numbers.cwiseMax(largest > 0.0 ? 1e-10 * largest : 1.0);
+  }
+
+  /// Inexact multipliers may be infeasible by a hair: N_l (1 + e)^l for a small e.
+  void find_feasible(const std::vector<Vector<double>>& t) {
+    const std::vector<double>& ladder = inflations();
+    std::size_t rung = std::min(rung_, ladder.size() - 1);
+    bool found = try_inflated(t, ladder[rung]);
+    if (found) {
+      while (rung > 0 && gap() > options_.tolerance && try_inflated(t, ladder[rung - 1])) --rung;
+    } else {
+      while (!found && rung + 1 < ladder.size() && in_time())
+        found = try_inflated(t, ladder[++rung]);
+    }
+    rung_ = rung > 0 ? rung - 1 : 0;
+  }
+
+  bool try_inflated(const std::vector<Vector<double>>& t, double inflation) {
+    std::vector<Vector<double>> inflated = t;
+    double factor = 1.0;
+    for (Vector<double>& layer : inflated) layer /= (factor *= 1.0 + inflation);
+    const double bound = deep_(inflated, options_.rigorous);
+    keep(bound, inflated);
+    return bound < infinity();
+  }
+
+  static const std::vector<double>& inflations() {
+    static const std::vector<double> ladder{0.0,  1e-8, 1e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4,
+                                            3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1,  0.3,  1.0};
+    return ladder;
+  }
+
+  void try_closed_form() {
+    if (two_layer_) {
+      std::vector<Vector<double>> theta{two_layer_->closed_form()};
+      keep_two_layer(theta);
+      return;
+    }
+    const std::vector<Vector<double>> t = deep_.closed_form();
+    if (!t.empty()) keep(deep_(t, options_.rigorous), t);
+  }
+
+  void keep(double bound, const std::vector<Vector<double>>& multipliers) {
+    if (!(bound < best_)) return;
+    best_ = bound;
+    multipliers_ = multipliers;
+  }
+
+  /// The eigenvalue is an estimate until it is proved, which is worth while once it is good enough.
+  void keep_two_layer(const std::vector<Vector<double>>& theta) {
+    const double estimate = two_layer_->estimate(theta[0], options_.tolerance);
+    if (!options_.rigorous) return keep(estimate, theta);
+    if (!(estimate < best_)) return;
+    if (1.0 - primal_ / estimate <= options_.tolerance) {
+      keep(two_layer_->prove(), theta);
+    } else if (estimate < promising_) {
+      promising_ = estimate;
+      promising_theta_ = theta;
+    }
+  }
+
+  /// The factorization of the deep certificate was its proof.
+  void prove_the_rest() {
+    if (!two_layer_ || !options_.rigorous || !(promising_ < best_)) return;
+    two_layer_->estimate(promising_theta_[0], options_.tolerance);
+    keep(two_layer_->prove(), promising_theta_);
+  }
+
+  /// In the order of the given neurons; t = theta / (value h) for one hidden layer.
+  void export_multipliers() {
+    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l) {
+      const Index given = problem_.given_width(l);
+      LayerMultipliers layer{Vector<double>::Zero(given),
+                             std::vector<Index>(static_cast<std::size_t>(given), 0)};
+      const Vector<double>& h = problem_.half(l);
+      for (Index i = 0; i < problem_.width(l); ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        const Index neuron = problem_.kept(l)[at];
+        double t = multipliers_[l][i];
+        if (two_layer_) t = h[i] > 0.0 ? t / (best_ * h[i]) : infinity();
+        const int own = std::isfinite(t) ? std::ilogb(t) : 0;
+        layer.t[neuron] = std::isfinite(t) ? std::ldexp(t, -own) : t;
+        layer.exponents[static_cast<std::size_t>(neuron)] = own - 2 * problem_.exponents(l)[at];
+      }
+      result_.multipliers.push_back(std::move(layer));
+    }
+    result_.primal = problem_.restore_below(primal_);
+    result_.value = problem_.restore(best_);
+    if (std::isfinite(result_.value)) return;
+    result_.value = std::numeric_limits<double>::quiet_NaN();
+    result_.reason = "the bound exceeds the largest float64";
+  }
+
+  static constexpr int most_columns = 64;
+
+  const CertificateProblem& problem_;
+  CertificateOptions options_;
+  Team& team_;
+  std::chrono::steady_clock::time_point begin_;
+  std::unique_ptr<TwoLayerBound> two_layer_;
+  DeepBound deep_;
+  bool warm_ = false;
+  std::size_t rung_ = 1;
+  double primal_ = 0.0, best_ = infinity(), promising_ = infinity();
+  std::vector<Vector<double>> multipliers_, promising_theta_;
+  SdpCertificate result_;
+};
+
+}  // namespace detail
+
+/// The certificate of a network with at least one hidden layer. Cancelled by the team's poll.
+inline SdpCertificate certify(const std::vector<WeightView>& layers,
+                              const std::vector<SlopeView>& slopes,
+                              const CertificateOptions& options, const IterationState& start,
+                              Team& team) {
+  require(layers.size() > 1, "a network without hidden layers needs a spectral norm alone");
+  const SubnormalMode keep_subnormals(false);
+  const CertificateProblem problem(layers, slopes);
+  SdpCertificate result;
+  if (!problem.reason().empty()) {
+    result.reason = problem.reason();
+  } else if (problem.is_constant()) {
+    result.value = 0.0;
+  } else {
+    result = detail::Certifier(problem, options, team).run(start);
+  }
+  return result;
+}
+
+}  // namespace lipgd

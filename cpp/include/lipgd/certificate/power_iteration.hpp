@@ -1,0 +1,283 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "lipgd/certificate/problem.hpp"
+#include "lipgd/reduce.hpp"
+#include "lipgd/tiles.hpp"
+#include "lipgd/types.hpp"
+
+// Dilated power iteration (certificates.md, section 5): ascent on the primal form of LipSDP-Neuron,
+// in which every scalar slope is replaced by a contraction of `columns` dimensions. Each neuron
+// owns a row of so many contiguous doubles.
+
+namespace lipgd {
+
+namespace detail {
+
+// Rows of weights that are worked on together: their sums and a row of x fit the registers.
+#if defined(__AVX512F__)
+constexpr Index iteration_doubles = 128;
+#elif defined(__AVX__)
+constexpr Index iteration_doubles = 32;
+#else
+constexpr Index iteration_doubles = 16;
+#endif
+
+/// out(r, :) = sum over j of w(r, j) x(j, :) for a group of rows of w, which has C order.
+template <int columns, int rows>
+inline void multiply_group(const double* w, Index n, const double* x, double* out) {
+  constexpr int pieces = columns / 8;
+  TileColumn sum[std::size_t{rows}][std::size_t{pieces}];
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < pieces; ++c) sum[r][c].setZero();
+  for (Index j = 0; j < n; ++j) {
+    TileColumn xj[std::size_t{pieces}];
+    for (int c = 0; c < pieces; ++c) xj[c] = ConstTileColumnMap(x + j * columns + c * 8);
+    for (int r = 0; r < rows; ++r) {
+      const double factor = w[r * n + j];
+      for (int c = 0; c < pieces; ++c) sum[r][c] += xj[c] * factor;
+    }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int c = 0; c < pieces; ++c) TileColumnMap(out + r * columns + c * 8) = sum[r][c];
+}
+
+/// out = w x for w of rows x n in C order, and x and out with `columns` contiguous columns.
+template <int columns>
+inline void multiply_rows(const double* w, Index rows, Index n, const double* x, double* out) {
+  constexpr int group =
+      static_cast<int>(iteration_doubles / columns > 0 ? iteration_doubles / columns : 1);
+  Index i = 0;
+  for (; i + group <= rows; i += group)
+    multiply_group<columns, group>(w + i * n, n, x, out + i * columns);
+  if constexpr (group > 2)
+    for (; i + 2 <= rows; i += 2) multiply_group<columns, 2>(w + i * n, n, x, out + i * columns);
+  for (; i < rows; ++i) multiply_group<columns, 1>(w + i * n, n, x, out + i * columns);
+}
+
+/// The length of a row.
+template <int columns>
+inline double row_norm(const double* row) {
+  TileColumn squares = ConstTileColumnMap(row).square();
+  for (int c = 1; c < columns / 8; ++c) squares += ConstTileColumnMap(row + c * 8).square();
+  return std::sqrt(add_lanes<8>(squares.data()));
+}
+
+/// Fixed pseudo-random numbers between -1 and 1.
+class Randoms {
+ public:
+  explicit Randoms(std::uint64_t seed) : state_(0x9e3779b97f4a7c15u * (seed + 1)) {}
+  double next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return 0x1p-31 * static_cast<double>(static_cast<std::int32_t>(state_ >> 32U));
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+}  // namespace detail
+
+/// The point of a dilated power iteration: inputs X0 and one unit row per neuron.
+struct IterationState {
+  int columns = 0;
+  Vector<double> inputs;
+  std::vector<Vector<double>> units;
+};
+
+/// What an iteration does, whatever its number of columns.
+class PowerIteration {
+ public:
+  virtual ~PowerIteration() = default;
+
+  /// One sweep; the value before it, which is a lower bound of LipSDP-Neuron.
+  virtual double sweep() = 0;
+  virtual IterationState state() const = 0;
+  /// Row i of column l: |g| and |z| of every neuron after the last sweep; tau = value g / (2 h z).
+  virtual const Vector<double>& gains(std::size_t layer) const = 0;
+  virtual const Vector<double>& sizes(std::size_t layer) const = 0;
+  /// The first columns of inputs and outputs after the last sweep: a guess of a top eigenvector.
+  virtual void direction(double* inputs, double* outputs) const = 0;
+};
+
+template <int columns>
+class DilatedIteration final : public PowerIteration {
+ public:
+  DilatedIteration(const CertificateProblem& problem, const IterationState& start)
+      : problem_(problem), layers_(problem.hidden_layers()) {
+    for (std::size_t l = 0; l < layers_; ++l) {
+      const Index n = problem.width(l);
+      transposed_.push_back(problem.weights(l).transpose());
+      z_.emplace_back(n * columns);
+      unit_.emplace_back(n * columns);
+      sizes_.emplace_back(n);
+      gains_.emplace_back(n);
+      widest_ = std::max({widest_, n, problem.weights(l).rows()});
+    }
+    transposed_.push_back(problem.weights(layers_).transpose());
+    widest_ = std::max(widest_, problem.weights(layers_).cols());
+    input_.resize(problem.weights(0).rows() * columns);
+    output_.resize(problem.weights(layers_).cols() * columns);
+    front_.resize(widest_ * columns);
+    back_.resize(widest_ * columns);
+    begin(start);
+  }
+
+  double sweep() override {
+    double value = forward();
+    if (value < value_ * (1.0 - 1e-14) && momentum_ > 0.0) {
+      input_ = plain_input_;
+      unit_ = plain_unit_;
+      momentum_ = 0.0;
+      value = forward();
+    }
+    value_ = value;
+    if (value > 0.0 && std::isfinite(value)) {
+      backward();
+      momentum_ = std::min(0.95, momentum_ + 0.1);
+    }
+    return value;
+  }
+
+  IterationState state() const override { return {columns, plain_input_, plain_unit_}; }
+  const Vector<double>& gains(std::size_t layer) const override { return gains_[layer]; }
+  const Vector<double>& sizes(std::size_t layer) const override { return sizes_[layer]; }
+
+  void direction(double* inputs, double* outputs) const override {
+    for (Index i = 0; i * columns < input_.size(); ++i) inputs[i] = combine(input_, i);
+    for (Index i = 0; i * columns < output_.size(); ++i) outputs[i] = combine(output_, i) / value_;
+  }
+
+ private:
+  /// Fixed weights, so that no column is left out.
+  static double combine(const Vector<double>& rows, Index i) {
+    double sum = 0.0;
+    for (int c = 0; c < columns; ++c) sum += rows[i * columns + c] / (1.0 + 0.3 * c);
+    return sum;
+  }
+
+  /// Fewer columns than now are filled up with small random numbers.
+  void begin(const IterationState& start) {
+    detail::Randoms random(7);
+    fill(start.columns, start.inputs, input_, random);
+    input_ /= std::sqrt(sum_of_squares(input_.data(), input_.size()));
+    for (std::size_t l = 0; l < layers_; ++l) {
+      const Vector<double> none;
+      fill(start.columns, start.units.size() == layers_ ? start.units[l] : none, unit_[l], random);
+      for (Index i = 0; i < problem_.width(l); ++i) {
+        double* row = unit_[l].data() + i * columns;
+        const double norm = detail::row_norm<columns>(row);
+        for (int c = 0; c < columns; ++c) row[c] /= norm;
+      }
+    }
+    plain_input_ = input_;
+    plain_unit_ = unit_;
+  }
+
+  static void fill(int given, const Vector<double>& from, Vector<double>& to,
+                   detail::Randoms& random) {
+    const Index rows = to.size() / columns;
+    const bool usable = given > 0 && given <= columns && from.size() == rows * given;
+    const double noise = usable ? 1e-3 : 1.0;
+    for (Index i = 0; i < rows; ++i)
+      for (int c = 0; c < columns; ++c) {
+        const bool known = usable && c < given;
+        to[i * columns + c] = known ? from[i * given + c] : noise * random.next();
+        if (known && given == columns) continue;
+        if (to[i * columns + c] == 0.0) to[i * columns + c] = 1e-12;
+      }
+  }
+
+  double forward() {
+    const double* x = input_.data();
+    for (std::size_t l = 0; l < layers_; ++l) {
+      const Matrix<double>& w = problem_.weights(l);
+      detail::multiply_rows<columns>(w.data(), w.cols(), w.rows(), x, z_[l].data());
+      const double* m = problem_.middle(l).data();
+      const double* h = problem_.half(l).data();
+      for (Index i = 0; i < w.cols(); ++i) {
+        const double* z = z_[l].data() + i * columns;
+        const double* u = unit_[l].data() + i * columns;
+        const double size = detail::row_norm<columns>(z);
+        sizes_[l][i] = size;
+        const double reach = h[i] * size;
+        for (int c = 0; c < columns; c += 8)
+          detail::TileColumnMap(front_.data() + i * columns + c) =
+              detail::ConstTileColumnMap(z + c) * m[i] + detail::ConstTileColumnMap(u + c) * reach;
+      }
+      x = front_.data();
+    }
+    const Matrix<double>& w = problem_.weights(layers_);
+    detail::multiply_rows<columns>(w.data(), w.cols(), w.rows(), x, output_.data());
+    return std::sqrt(sum_of_squares(output_.data(), output_.size()));
+  }
+
+  void backward() {
+    const double factor = 1.0 / value_;
+    for (Index i = 0; i < output_.size(); ++i) back_[i] = output_[i] * factor;
+    for (std::size_t l = layers_; l > 0; --l) {
+      pull_back(l);
+      turn(l - 1);
+    }
+    pull_back(0);
+    const Index size = input_.size();
+    const double norm = std::sqrt(sum_of_squares(front_.data(), size));
+    step(front_.data(), 1.0 / norm, size, input_.data(), plain_input_.data());
+    input_ /= std::sqrt(sum_of_squares(input_.data(), size));
+  }
+
+  /// front = W^T back for the layer that takes the outputs of hidden layer l - 1.
+  void pull_back(std::size_t layer) {
+    const Matrix<double>& t = transposed_[layer];
+    detail::multiply_rows<columns>(t.data(), t.cols(), t.rows(), back_.data(), front_.data());
+  }
+
+  /// Turns the units of a hidden layer to the gradient in front_, and carries that to back_.
+  void turn(std::size_t l) {
+    const double* m = problem_.middle(l).data();
+    const double* h = problem_.half(l).data();
+    for (Index i = 0; i < problem_.width(l); ++i) {
+      const double* g = front_.data() + i * columns;
+      const double* z = z_[l].data() + i * columns;
+      const double gain = detail::row_norm<columns>(g);
+      gains_[l][i] = gain;
+      const double ratio = sizes_[l][i] > 0.0 ? h[i] * gain / sizes_[l][i] : 0.0;
+      for (int c = 0; c < columns; c += 8)
+        detail::TileColumnMap(back_.data() + i * columns + c) =
+            detail::ConstTileColumnMap(g + c) * m[i] + detail::ConstTileColumnMap(z + c) * ratio;
+      if (!(gain > 0.0)) continue;
+      double* unit = unit_[l].data() + i * columns;
+      step(g, 1.0 / gain, columns, unit, plain_unit_[l].data() + i * columns);
+      const double norm = detail::row_norm<columns>(unit);
+      if (!(norm > 0.0)) continue;
+      const double inverse = 1.0 / norm;
+      for (int c = 0; c < columns; c += 8) detail::TileColumnMap(unit + c) *= inverse;
+    }
+  }
+
+  /// next = new + momentum (new - last), last = new, for new = factor * from.
+  void step(const double* from, double factor, Index size, double* next, double* last) const {
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index c = 0; c < size; ++c) {
+      const double now = from[c] * factor;
+      next[c] = now + momentum_ * (now - last[c]);
+      last[c] = now;
+    }
+  }
+
+  const CertificateProblem& problem_;
+  std::size_t layers_;
+  Index widest_ = 0;
+  double value_ = 0.0;
+  double momentum_ = 0.0;
+  std::vector<Matrix<double>> transposed_;
+  std::vector<Vector<double>> z_, unit_, plain_unit_, sizes_, gains_;
+  Vector<double> input_, plain_input_, output_, front_, back_;
+};
+
+}  // namespace lipgd

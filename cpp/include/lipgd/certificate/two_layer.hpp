@@ -1,0 +1,158 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lipgd/certificate/problem.hpp"
+#include "lipgd/certificate/top_eigenvalue.hpp"
+#include "lipgd/reduce.hpp"
+#include "lipgd/tiles.hpp"
+#include "lipgd/types.hpp"
+
+// The certificate of one hidden layer (certificates.md, section 3): the formal constant is at most
+// the largest eigenvalue of K(theta), for every theta > 0. Rounding as in section 9.
+
+namespace lipgd {
+
+class TwoLayerBound {
+ public:
+  explicit TwoLayerBound(const CertificateProblem& problem) : problem_(problem) {
+    const Index n = problem.width(0);
+    inputs_ = problem.weights(0).rows();
+    outputs_ = problem.weights(1).cols();
+    outer_ = problem.weights(1).transpose();  // a column per neuron
+    const Matrix<double>& w = problem.weights(0);
+    products_ = 0.0;
+    inner_squares_.resize(n);
+    outer_squares_.resize(n);
+    for (Index i = 0; i < n; ++i) {
+      inner_squares_[i] = sum_of_squares(w.col(i).data(), inputs_);
+      outer_squares_[i] = sum_of_squares(outer_.col(i).data(), outputs_);
+      products_ +=
+          std::abs(problem.middle(0)[i]) * std::sqrt(inner_squares_[i] * outer_squares_[i]);
+    }
+    linear_ = outer_ * problem.middle(0).asDiagonal() * w.transpose();
+    direction_.setZero(size());
+  }
+
+  Index size() const { return inputs_ + outputs_; }
+  Vector<double>& direction() { return direction_; }
+
+  /// Forms K and returns its largest eigenvalue, as far as it is known: no bound yet.
+  double estimate(const Vector<double>& theta, double tolerance) {
+    form(theta);
+    top_ = top_eigenvalue(k_, tolerance, direction_);
+    return top_;
+  }
+
+  /// A bound of the formal constant that counts every rounding, from the K and the eigenvalue of
+  /// the last estimate; infinite if none is proved.
+  double prove() {
+    TiledSymmetric tiled;
+    copy_to(tiled);
+    const double least = 1e-13 * static_cast<double>(size()) * std::abs(top_);
+    double proved = infinity(), failed = 0.0;  // steps above the eigenvalue
+    double step = least;
+    for (int attempt = 0; attempt < 60 && step < infinity(); ++attempt) {
+      if (cholesky_.factor(tiled, top_ + step)) {
+        proved = step;
+      } else {
+        failed = step;
+        if (attempt < 2) failed -= look_elsewhere();
+      }
+      if (proved <= std::max(4.0 * failed, least) || proved <= 1e-7 * top_) break;
+      step = proved < infinity() ? std::sqrt(std::max(failed, least) * proved)
+                                 : 8.0 * std::max(failed, least);
+    }
+    if (!(proved < infinity())) return infinity();
+    // Lemma 7 for the computed shift I - K, whose diagonal errs by another rounding.
+    const auto n = static_cast<double>(size());
+    const double shift = top_ + proved;
+    const double trace =
+        (n * shift - k_.trace()) * detail::safely + detail::unit_roundoff * n * std::abs(shift);
+    const double pivots = (detail::rounding(size() + 16) + 4.0 * detail::unit_roundoff) *
+                          std::max(trace, 0.0) * detail::safely;
+    return (shift + pivots + error_) * (1.0 + 8.0 * detail::unit_roundoff);
+  }
+
+  /// The better theta of the closed forms: |b_i| / |w_i|, or one number for all, each scaled so
+  /// that both diagonal blocks have the same norm.
+  Vector<double> closed_form() {
+    const Index n = problem_.width(0);
+    Vector<double> neuron(n), layer = Vector<double>::Ones(n);
+    for (Index i = 0; i < n; ++i) neuron[i] = std::sqrt(outer_squares_[i] / inner_squares_[i]);
+    equalize(neuron);
+    equalize(layer);
+    const double first = estimate(neuron, 1e-3);
+    return first <= estimate(layer, 1e-3) ? neuron : layer;
+  }
+
+ private:
+  static double infinity() { return std::numeric_limits<double>::infinity(); }
+
+  /// Looks for a larger eigenvalue from a random start; by how much the known one grows.
+  double look_elsewhere() {
+    Vector<double> start = Vector<double>::Zero(size());
+    const double other = top_eigenvalue(k_, 1e-8, start);
+    const double growth = std::max(other - top_, 0.0);
+    top_ += growth;
+    return growth;
+  }
+
+  void equalize(Vector<double>& theta) {
+    clamp(theta);
+    form(theta);
+    Vector<double> start = Vector<double>::Zero(inputs_);
+    const double inner = top_eigenvalue(k_.topLeftCorner(inputs_, inputs_), 1e-3, start);
+    start.setZero(outputs_);
+    const double outer = top_eigenvalue(k_.bottomRightCorner(outputs_, outputs_), 1e-3, start);
+    if (inner > 0.0 && outer > 0.0) theta *= std::sqrt(outer / inner);
+    clamp(theta);
+  }
+
+  static void clamp(Vector<double>& theta) { theta = theta.cwiseMax(0x1p-400).cwiseMin(0x1p400); }
+
+  /// Each entry of the computed K errs by gamma times a sum of sizes, which as a matrix has at most
+  /// the norm of error_ / gamma, by Cauchy and Schwarz.
+  void form(const Vector<double>& theta) {
+    const Vector<double>& h = problem_.half(0);
+    const Index n = h.size();
+    inner_.resize(inputs_, n);
+    scaled_outer_.resize(outputs_, n);
+    double squares = 0.0;
+    for (Index i = 0; i < n; ++i) {
+      const double inner = std::sqrt(h[i] * theta[i]), outer = std::sqrt(h[i] / theta[i]);
+      inner_.col(i) = problem_.weights(0).col(i) * inner;
+      scaled_outer_.col(i) = outer_.col(i) * outer;
+      squares += h[i] * (theta[i] * inner_squares_[i] + outer_squares_[i] / theta[i]);
+    }
+    k_.setZero(size(), size());
+    k_.topLeftCorner(inputs_, inputs_).selfadjointView<Eigen::Lower>().rankUpdate(inner_);
+    k_.bottomRightCorner(outputs_, outputs_)
+        .selfadjointView<Eigen::Lower>()
+        .rankUpdate(scaled_outer_);
+    k_.bottomLeftCorner(outputs_, inputs_) = linear_;
+    error_ = detail::rounding(n + 24) * (squares + products_) * detail::safely;
+  }
+
+  void copy_to(TiledSymmetric& tiled) const {
+    tiled.reset(size());
+    for (Index q = 0; q < tiled.blocks(); ++q)
+      for (Index p = q; p < tiled.blocks(); ++p)
+        for (Index j = 0; j < std::min<Index>(8, size() - 8 * q); ++j)
+          for (Index r = 0; r < std::min<Index>(8, size() - 8 * p); ++r) {
+            const Index row = 8 * p + r, column = 8 * q + j;
+            tiled.tile(p, q)[8 * j + r] = row >= column ? k_(row, column) : k_(column, row);
+          }
+  }
+
+  const CertificateProblem& problem_;
+  Index inputs_ = 0, outputs_ = 0;
+  double products_ = 0.0, error_ = 0.0, top_ = 0.0;
+  Matrix<double> outer_, linear_, inner_, scaled_outer_, k_;
+  Vector<double> inner_squares_, outer_squares_, direction_;
+  TiledCholesky cholesky_;
+};
+
+}  // namespace lipgd

@@ -1,0 +1,162 @@
+"""The certificate of a network, as numbers: weights and intervals of slopes in, a bound out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lipgd import _core
+
+__all__ = ["Certificate", "certify", "default_max_sweeps", "default_tolerance"]
+
+Doubles = npt.NDArray[np.float64]
+
+default_tolerance = 1e-4
+default_max_sweeps = 3000
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """An upper bound of the formal constant of a network, and what proves it.
+
+    Attributes
+    ----------
+    value : float
+        The bound; nan only together with a reason.
+    multipliers : list of ndarray
+        A number ``t = 1 / N`` per neuron of each hidden layer, to be multiplied by two to the power
+        of its entry in ``exponents``: with them and ``rho = value**2`` the block-tridiagonal matrix
+        of certificates.md, section 9, is positive semidefinite, but for rounding in the last
+        digits. For one hidden layer it is ``theta / (value * h)``, and infinite for ``h = 0``. Zero
+        marks neurons that never act. Empty if nothing was proved, or for a linear network.
+    exponents : list of ndarray of int
+        Powers of two, which leave room for any scale of the weights.
+    primal : float
+        A lower bound of the optimum of LipSDP-Neuron, but for rounding: what more sweeps could gain
+        is at most ``value - primal``.
+    sweeps : int
+        Forward and backward passes.
+    rigorous : bool
+        Whether the value covers every rounding error.
+    reason : str or None
+        Why there is no value.
+    seconds : float
+        The time it took.
+    """
+
+    value: float
+    multipliers: list[Doubles]
+    exponents: list[npt.NDArray[np.int64]]
+    primal: float
+    sweeps: int
+    rigorous: bool
+    reason: str | None
+    seconds: float
+    #: The point of the iteration, from which the certificate of a similar network may start.
+    state: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def gap(self) -> float:
+        """The largest part of the value that better multipliers could take away."""
+        return max(0.0, 1.0 - self.primal / self.value) if self.value > 0 else 0.0
+
+
+def certify(
+    weights: Sequence[npt.NDArray[Any]],
+    lo: Sequence[npt.ArrayLike],
+    hi: Sequence[npt.ArrayLike],
+    *,
+    tolerance: float = default_tolerance,
+    max_sweeps: int = default_max_sweeps,
+    start: Certificate | None = None,
+    rigorous: bool = True,
+    seconds: float | None = None,
+) -> Certificate:
+    """Bound ``|W_{H+1} S_H W_H ... S_1 W_1|`` over all slopes ``S`` in the given intervals.
+
+    Parameters
+    ----------
+    weights : sequence of ndarray, each (n_out, n_in)
+        float64 or float32, which is converted exactly.
+    lo, hi : sequence of array_like (n_out,) of each hidden layer
+        The intervals of slopes of the neurons.
+    tolerance : float
+        Stop when ``1 - primal / value`` is not larger.
+    max_sweeps : int
+        Stop after so many sweeps; 0 gives the closed form of section 3 or 4.
+    start : Certificate, optional
+        Of a network of the same sizes: a warm start.
+    rigorous : bool
+        Whether to count every rounding error.
+    seconds : float, optional
+        Stop sweeping after this time.
+
+    Returns
+    -------
+    Certificate
+
+    References
+    ----------
+    certificates.md, sections 3 to 5 and 9
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lipgd.lipschitz._certificate import certify
+    >>> weights = [np.array([[1.0], [-1.0]]), np.array([[1.0, 1.0]])]
+    >>> round(certify(weights, [np.zeros(2)], [np.ones(2)]).value, 3)
+    1.0
+    """
+    begin = time.perf_counter()
+    matrices = [np.ascontiguousarray(matrix, np.float64) for matrix in weights]
+    if len(matrices) == 1:
+        return _linear(matrices[0], rigorous, begin)
+    value, primal, sweeps, reason, multipliers, state = _core.certify(
+        matrices,
+        [np.ascontiguousarray(bounds, np.float64) for bounds in lo],
+        [np.ascontiguousarray(bounds, np.float64) for bounds in hi],
+        tolerance,
+        max_sweeps,
+        rigorous,
+        math.inf if seconds is None else seconds,
+        None if start is None or start.state is None else start.state,
+    )
+    if value == 0.0 and not multipliers:
+        widths = [len(matrix) for matrix in matrices[:-1]]
+        multipliers = [(np.zeros(n), np.zeros(n, np.int64)) for n in widths]
+    return Certificate(
+        value,
+        [numbers for numbers, _ in multipliers],
+        [exponents for _, exponents in multipliers],
+        primal,
+        sweeps,
+        rigorous and not reason,
+        reason or None,
+        time.perf_counter() - begin,
+        state if state[0] else None,
+    )
+
+
+def _linear(matrix: Doubles, rigorous: bool, begin: float) -> Certificate:
+    lower, upper, iterations, certified = _core.spectral_norm(
+        matrix, 1e-9, _core.default_spectral_iterations
+    )
+    reason = None
+    if not certified:
+        finite = bool(np.isfinite(matrix).all())
+        reason = (
+            "the bound exceeds the largest float64"
+            if finite
+            else "weights[0] has an entry that is not finite"
+        )
+    value, primal = (upper, lower) if certified else (math.nan, 0.0)
+    seconds = time.perf_counter() - begin
+    return Certificate(
+        value, [], [], primal, iterations, rigorous and certified, reason, seconds
+    )
