@@ -157,6 +157,4 @@ def _linear(matrix: Doubles, rigorous: bool, begin: float) -> Certificate:
         )
     value, primal = (upper, lower) if certified else (math.nan, 0.0)
     seconds = time.perf_counter() - begin
-    return Certificate(
-        value, [], [], primal, iterations, rigorous and certified, reason, seconds
-    )
+    return Certificate(value, [], [], primal, iterations, rigorous and certified, reason, seconds)

@@ -93,11 +93,11 @@ class Certifier {
     result_.state = std::move(state);
   }
 
+  /// No more columns are needed than there are inputs and outputs of one hidden layer.
   int first_columns(const IterationState& state) const {
-    const Index rank =
+    const Index sides =
         problem_.weights(0).rows() + problem_.weights(problem_.hidden_layers()).cols();
-    const int fewest = two_layer_ && rank <= 8 ? 8 : 16;
-    return std::max(state.columns, fewest);
+    return std::max(state.columns, two_layer_ && sides <= 24 ? 8 : 16);
   }
 
   std::unique_ptr<PowerIteration> make(int columns, const IterationState& state) const {
@@ -122,9 +122,10 @@ class Certifier {
       if (result_.sweeps < next_check) continue;
       check(iteration);
       if (gap() <= options_.tolerance) return true;
-      slow = gap() > 0.7 * last_gap ? slow + 1 : 0;
-      if (slow >= 4 && may_stall) return false;
-      last_gap = gap();
+      const double hoped = 1.0 - primal_ / std::min(best_, promising_);
+      slow = hoped > 0.7 * last_gap ? slow + 1 : 0;
+      if (slow >= 3 && may_stall) return false;
+      last_gap = hoped;
       next_check = result_.sweeps + std::max(pace, (result_.sweeps - first) / 2);
     }
     if (best_ == infinity() && result_.sweeps > first && !team_.cancelled()) check(iteration);

@@ -50,14 +50,15 @@ class DeepBound {
     for (std::size_t l = 0; l < layers_; ++l) {
       Matrix<double> factor = schur_;
       if (!keep_going_() || !factorize(factor)) return {};
-      Matrix<double> half = weights_[l];
+      const Vector<double> given = problem_.given_proportions(l);
+      Matrix<double> half = weights_[l] * given.asDiagonal();
       factor.triangularView<Eigen::Lower>().solveInPlace(half);
-      const double norm = norm_(half.data(), half.rows(), half.cols(), 1e-3).upper;
+      const double norm = norm_(half.data(), half.rows(), half.cols(), 1e-6).upper;
       Vector<double> t(problem_.width(l));
       double smallest = infinity();
       for (Index i = 0; i < t.size(); ++i) {
         const double h = problem_.half(l)[i], m = std::abs(problem_.middle(l)[i]);
-        t[i] = 1.0 / (h * (h + std::max(m, 1e-3 * h)) * norm * norm);
+        t[i] = given[i] * given[i] / (h * (h + std::max(m, 1e-3 * h)) * norm * norm);
         if (h > 0.0) smallest = std::min(smallest, t[i]);
       }
       if (smallest == infinity()) smallest = 1.0 / (norm * norm);

@@ -225,10 +225,7 @@ class DilatedIteration final : public PowerIteration {
       turn(l - 1);
     }
     pull_back(0);
-    const Index size = input_.size();
-    const double norm = std::sqrt(sum_of_squares(front_.data(), size));
-    step(front_.data(), 1.0 / norm, size, input_.data(), plain_input_.data());
-    input_ /= std::sqrt(sum_of_squares(input_.data(), size));
+    step_inputs();
   }
 
   /// front = W^T back for the layer that takes the outputs of hidden layer l - 1.
@@ -250,24 +247,36 @@ class DilatedIteration final : public PowerIteration {
       for (int c = 0; c < columns; c += 8)
         detail::TileColumnMap(back_.data() + i * columns + c) =
             detail::ConstTileColumnMap(g + c) * m[i] + detail::ConstTileColumnMap(z + c) * ratio;
-      if (!(gain > 0.0)) continue;
-      double* unit = unit_[l].data() + i * columns;
-      step(g, 1.0 / gain, columns, unit, plain_unit_[l].data() + i * columns);
-      const double norm = detail::row_norm<columns>(unit);
-      if (!(norm > 0.0)) continue;
-      const double inverse = 1.0 / norm;
-      for (int c = 0; c < columns; c += 8) detail::TileColumnMap(unit + c) *= inverse;
+      if (gain > 0.0)
+        step(g, 1.0 / gain, unit_[l].data() + i * columns, plain_unit_[l].data() + i * columns);
     }
   }
 
-  /// next = new + momentum (new - last), last = new, for new = factor * from.
-  void step(const double* from, double factor, Index size, double* next, double* last) const {
-    LIPGD_ELEMENTWISE_LOOP
-    for (Index c = 0; c < size; ++c) {
-      const double now = from[c] * factor;
-      next[c] = now + momentum_ * (now - last[c]);
-      last[c] = now;
+  /// next = new + momentum (new - last), of length one, and last = new, for new = factor * from.
+  void step(const double* from, double factor, double* next, double* last) const {
+    constexpr int pieces = columns / 8;
+    detail::TileColumn moved[std::size_t{pieces}];
+    detail::TileColumn squares = detail::TileColumn::Zero();
+    for (int c = 0; c < pieces; ++c) {
+      const detail::TileColumn now = detail::ConstTileColumnMap(from + c * 8) * factor;
+      moved[c] = now + (now - detail::ConstTileColumnMap(last + c * 8)) * momentum_;
+      squares += moved[c].square();
+      detail::TileColumnMap(last + c * 8) = now;
     }
+    const double square = detail::add_lanes<8>(squares.data());
+    const double inverse = square > 0.0 ? 1.0 / std::sqrt(square) : 0.0;
+    for (int c = 0; c < pieces; ++c) detail::TileColumnMap(next + c * 8) = moved[c] * inverse;
+  }
+
+  void step_inputs() {
+    const Index size = input_.size();
+    const double factor = 1.0 / std::sqrt(sum_of_squares(front_.data(), size));
+    for (Index c = 0; c < size; ++c) {
+      const double now = front_[c] * factor;
+      input_[c] = now + momentum_ * (now - plain_input_[c]);
+      plain_input_[c] = now;
+    }
+    input_ /= std::sqrt(sum_of_squares(input_.data(), size));
   }
 
   const CertificateProblem& problem_;

@@ -84,6 +84,16 @@ class CertificateProblem {
   /// divided.
   const std::vector<Index>& kept(std::size_t layer) const { return kept_[layer + 1]; }
   const std::vector<Index>& exponents(std::size_t layer) const { return exponents_[layer + 1]; }
+  /// The powers of two, at most one, by which rows of weights must be multiplied to be in the given
+  /// proportions again.
+  Vector<double> given_proportions(std::size_t layer) const {
+    const std::vector<Index>& rows = row_exponents_[layer];
+    const Index largest = *std::max_element(rows.begin(), rows.end());
+    Vector<double> result(static_cast<Index>(rows.size()));
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      result[static_cast<Index>(i)] = power(std::max<Index>(rows[i] - largest, -150));
+    return result;
+  }
 
   /// A bound of this problem as one of the given network, rounded up. Underflow in the scaling
   /// changed no matrix by more than 2^-1030 of its Frobenius norm.
@@ -164,6 +174,7 @@ class CertificateProblem {
       if (last) {
         exponent_ = rows[0];
       } else {
+        row_exponents_.push_back(rows);
         copy_slopes(slopes[l], l, rows);
         exponents_.push_back(std::move(rows));
       }
@@ -278,6 +289,7 @@ class CertificateProblem {
   std::vector<Index> given_widths_;
   std::vector<Matrix<double>> weights_;
   std::vector<Vector<double>> middle_, half_;
+  std::vector<std::vector<Index>> row_exponents_;
   std::vector<std::vector<Index>> kept_, exponents_;  // with inputs and outputs
 };
 

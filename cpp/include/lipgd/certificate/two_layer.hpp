@@ -76,11 +76,11 @@ class TwoLayerBound {
     return (shift + pivots + error_) * (1.0 + 8.0 * detail::unit_roundoff);
   }
 
-  /// The better theta of the closed forms: |b_i| / |w_i|, or one number for all, each scaled so
-  /// that both diagonal blocks have the same norm.
+  /// The better theta of the closed forms: |b_i| / |w_i|, or one number for all given neurons, each
+  /// scaled so that both diagonal blocks have the same norm.
   Vector<double> closed_form() {
     const Index n = problem_.width(0);
-    Vector<double> neuron(n), layer = Vector<double>::Ones(n);
+    Vector<double> neuron(n), layer = problem_.given_proportions(0).array().square();
     for (Index i = 0; i < n; ++i) neuron[i] = std::sqrt(outer_squares_[i] / inner_squares_[i]);
     equalize(neuron);
     equalize(layer);
