@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lipgd.lipschitz._estimate import Estimate
 from lipgd.lipschitz._model import Model
+from lipgd.lipschitz.domains import Ball, Box
 from lipgd.lipschitz.reading import read
 from lipgd.lipschitz.spectral import Bracket, spectral_norm
 
-__all__ = ["Bracket", "Estimate", "Model", "read", "spectral_norm"]
+__all__ = ["Ball", "Box", "Bracket", "Estimate", "Model", "read", "spectral_norm"]

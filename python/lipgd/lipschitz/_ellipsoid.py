@@ -17,6 +17,8 @@ from ._model import gamma
 __all__ = ["Ellipsoid"]
 
 _SLACK = 1e-9
+#: More than underflow can take from a matrix near one.
+_SPARE = 2.0**-500
 
 
 class Ellipsoid:
@@ -79,19 +81,27 @@ def _proved_inverse(
     ye = y * e
     inner = np.eye(len(y)) - e[:, None] * ye
     try:
-        x = y + ye @ np.linalg.solve(inner, ye.T)
+        exact = y + ye @ np.linalg.solve(inner, ye.T)
     except np.linalg.LinAlgError:
         return None
-    x = 0.5 * (x + x.T) * (1.0 + _SLACK)
-    x[np.diag_indices(len(x))] += _SLACK * size
-    blocks = np.block([[x - y, ye], [ye.T, inner]])
-    scale = np.sqrt(np.concatenate([np.full(len(y), 1.0 / size), np.ones(len(y))]))
+    for slack in (_SLACK, 1e3 * _SLACK):
+        x = 0.5 * (exact + exact.T) * (1.0 + slack)
+        x[np.diag_indices(len(x))] += slack * size
+        if np.isfinite(x).all() and _semidefinite(x - y, ye, inner, size):
+            return x, n
+    return None
+
+
+def _semidefinite(corner: DoubleArray, ye: DoubleArray, inner: DoubleArray, size: float) -> bool:
+    """Return whether the matrix of blocks, scaled by about the root of the size, is proved so."""
+    blocks = np.block([[corner, ye], [ye.T, inner]])
+    scale = np.sqrt(np.concatenate([np.full(len(ye), 1.0 / size), np.ones(len(ye))]))
     blocks = scale[:, None] * blocks * scale
-    error = 16.0 * 2.0**-53 * (np.linalg.norm(blocks) + len(y) + np.linalg.norm(x) / size)
+    error = 16.0 * 2.0**-53 * (float(np.linalg.norm(blocks)) + len(ye)) + _SPARE
     trace = float(np.trace(blocks))
     blocks[np.diag_indices(len(blocks))] -= error + 2.0 * gamma(len(blocks) + 2) * trace
     try:
         np.linalg.cholesky(blocks)
     except np.linalg.LinAlgError:
-        return None
-    return (x, n) if np.isfinite(x).all() else None
+        return False
+    return True

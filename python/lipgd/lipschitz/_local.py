@@ -11,7 +11,6 @@ from lipgd.types import DoubleArray
 from ._ellipsoid import Ellipsoid
 from ._model import Model, gamma
 from ._ranges import slope_range, value_range
-from .domains import Ball, Domain
 
 __all__ = ["Region", "slopes_on"]
 
@@ -24,35 +23,28 @@ _WIDEST = 2000
 
 @dataclass(frozen=True)
 class Region:
-    """A domain around its center: bounds of distances from it, entry by entry and Euclidean."""
+    """Inputs around a center: bounds of their distances from it, entry by entry and Euclidean."""
 
     center: DoubleArray
     entries: DoubleArray
     radius: float
 
     @classmethod
-    def of(cls, domain: Domain) -> Region:
-        """Return the numbers of a domain, rounded outward."""
-        if isinstance(domain, Ball) and domain.norm == 2:
-            return cls(domain.center, np.full(domain.n_inputs, domain.radius), domain.radius)
-        if isinstance(domain, Ball):
-            half = np.full(domain.n_inputs, domain.radius)
-            return cls(domain.center, half, _norm(half))
-        half = domain.half_widths
-        return cls(domain.center, half, _norm(half))
+    def around(cls, center: DoubleArray, entries: DoubleArray) -> Region:
+        """Return the region whose only limits are those of single entries."""
+        return cls(center, entries, _norm(entries))
 
     def reach(self, rows: DoubleArray) -> DoubleArray:
         """Return how far the values of linear functions can be from those at the center."""
         across = np.linalg.norm(rows, axis=1) * self.radius
-        return np.minimum(across, np.abs(rows) @ self.entries) * _SAFELY + _TINY
+        return np.asarray(np.minimum(across, np.abs(rows) @ self.entries) * _SAFELY + _TINY)
 
 
-def slopes_on(model: Model, domain: Domain) -> tuple[list[DoubleArray], list[DoubleArray]]:
-    """Return the least and the greatest slope of every neuron on a domain, by hidden layer.
+def slopes_on(model: Model, region: Region) -> tuple[list[DoubleArray], list[DoubleArray]]:
+    """Return the least and the greatest slope of every neuron on a region, by hidden layer.
 
     Every rounding error is counted. A neuron of which nothing is known has its global range.
     """
-    region = Region.of(domain)
     low: list[DoubleArray] = []
     high: list[DoubleArray] = []
     with np.errstate(all="ignore"):
@@ -90,7 +82,7 @@ class _Walk:
         if (entries == radius).all():
             return entries
         # sum (x_j / a_j)^2 <= 1 with a_j^2 = r_j (r_1 + ... + r_d).
-        return np.sqrt(entries * entries.sum()) * _SAFELY
+        return np.asarray(np.sqrt(entries * entries.sum()) * _SAFELY)
 
     def layer(self, layer: int) -> tuple[DoubleArray, DoubleArray]:
         """Go through a matrix and an activation, and return the slopes."""

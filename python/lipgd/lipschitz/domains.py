@@ -12,6 +12,9 @@ from lipgd._arguments import real_array
 from lipgd._check import number, shown
 from lipgd.types import ArrayLike, DoubleArray
 
+from ._local import Region, slopes_on
+from ._model import Model
+
 __all__ = ["Ball", "Box", "Domain"]
 
 
@@ -51,7 +54,7 @@ class Ball:
 
     def __init__(self, center: ArrayLike, radius: float, norm: float = 2) -> None:
         object.__setattr__(self, "center", _point("center", center))
-        unbounded = isinstance(radius, float) and radius == math.inf
+        unbounded = np.ndim(radius) == 0 and radius == math.inf
         size = math.inf if unbounded else number("radius", radius, at_least=0.0)
         object.__setattr__(self, "radius", size)
         object.__setattr__(self, "norm", input_norm(norm))
@@ -75,12 +78,27 @@ class Ball:
             upper = np.nextafter(self.center + self.radius, np.inf)
         return Box(lower, upper)
 
+    def slopes(self, model: Model) -> tuple[list[DoubleArray], list[DoubleArray]]:
+        """Return the least and the greatest slope of every neuron here, by hidden layer.
+
+        Examples
+        --------
+        >>> import lipgd
+        >>> model = lipgd.lipschitz.read([[[1.0]], [[1.0]]], activation="relu")
+        >>> lipgd.lipschitz.Ball([2.0], 1.0).slopes(model)
+        ([array([1.])], [array([1.])])
+        """
+        if self.norm == math.inf:
+            return slopes_on(model, Region.around(self.center, np.full(self.n_inputs, self.radius)))
+        entries = np.full(self.n_inputs, self.radius)
+        return slopes_on(model, Region(self.center, entries, self.radius))
+
     def contains(self, X: ArrayLike) -> Any:
         """Return which rows of X (n_samples, n_inputs) are in the ball, as float64 sees it."""
         offset = np.asarray(X, np.float64) - self.center
         return np.linalg.norm(offset, self.norm, axis=1) <= self.radius
 
-    def nearest(self, X: DoubleArray) -> DoubleArray:
+    def project(self, X: DoubleArray) -> DoubleArray:
         """Return the rows of X, moved into the ball."""
         offset = X - self.center
         if self.norm == math.inf:
@@ -148,49 +166,51 @@ class Box:
             middle = 0.5 * self.lower + 0.5 * self.upper
         corner = np.where(np.isfinite(self.lower), self.lower, self.upper)
         corner = np.where(np.isfinite(corner), corner, 0.0)
-        return np.asarray(np.clip(np.where(np.isfinite(middle), middle, corner), *self._corners))
+        return np.asarray(
+            np.clip(np.where(np.isfinite(middle), middle, corner), self.lower, self.upper)
+        )
 
     @property
     def half_widths(self) -> DoubleArray:
         """How far the corners are from the center in every entry, rounded up."""
         center = self.center
-        return np.asarray(
-            np.maximum(
-                np.nextafter(
-                    self.upper - center, np.inf, where=self.upper > center, out=0 * center
-                ),
-                np.nextafter(
-                    center - self.lower, np.inf, where=self.lower < center, out=0 * center
-                ),
-            )
-        )
-
-    @property
-    def _corners(self) -> tuple[DoubleArray, DoubleArray]:
-        return self.lower, self.upper
+        widths = np.maximum(self.upper - center, center - self.lower)
+        # Where there is no width there is no rounding either.
+        return np.asarray(np.where(widths > 0, np.nextafter(widths, np.inf), 0.0))
 
     def box(self) -> Box:
         """Return the box itself."""
         return self
+
+    def slopes(self, model: Model) -> tuple[list[DoubleArray], list[DoubleArray]]:
+        """Return the least and the greatest slope of every neuron here, by hidden layer.
+
+        Examples
+        --------
+        >>> import lipgd
+        >>> model = lipgd.lipschitz.read([[[1.0]], [[1.0]]], activation="relu")
+        >>> lipgd.lipschitz.Box([-3.0], [-1.0]).slopes(model)
+        ([array([0.])], [array([0.])])
+        """
+        return slopes_on(model, Region.around(self.center, self.half_widths))
 
     def contains(self, X: ArrayLike) -> Any:
         """Return which rows of X (n_samples, n_inputs) are in the box."""
         x = np.asarray(X, np.float64)
         return ((x >= self.lower) & (x <= self.upper)).all(axis=1)
 
-    def nearest(self, X: DoubleArray) -> DoubleArray:
+    def project(self, X: DoubleArray) -> DoubleArray:
         """Return the rows of X, moved into the box."""
         return np.clip(X, self.lower, self.upper)
 
     def sample(self, count: int, rng: np.random.Generator) -> DoubleArray:
         """Return random points of the box, a quarter of them corners."""
-        low, high = (
-            np.where(np.isfinite(c), c, s) for c, s in zip(self._corners, (-3, 3), strict=True)
-        )
+        low = np.where(np.isfinite(self.lower), self.lower, -3.0)
+        high = np.where(np.isfinite(self.upper), self.upper, 3.0)
         points = rng.uniform(np.minimum(low, high), np.maximum(low, high), (count, self.n_inputs))
         signs = rng.integers(0, 2, points[::4].shape)
         points[::4] = np.where(signs, low, high)
-        return self.nearest(points)
+        return self.project(points)
 
     def halves(self, entry: int) -> tuple[Box, Box]:
         """Return the two boxes that a cut through the center leaves."""
