@@ -43,13 +43,19 @@ py::tuple packed(const lipgd::SdpCertificate& result) {
     std::copy(layer.exponents.begin(), layer.exponents.end(), exponents.mutable_data());
     multipliers.append(py::make_tuple(copied(layer.t), exponents));
   }
+  py::list neurons;
+  for (const auto& layer : result.neurons) {
+    py::array_t<double> ends({layer.ends.cols(), layer.ends.rows()});  // C order of the transpose
+    std::copy_n(layer.ends.data(), layer.ends.size(), ends.mutable_data());
+    neurons.append(py::make_tuple(copied(layer.loss), ends));
+  }
   return py::make_tuple(result.value, result.primal, result.sweeps, result.reason, multipliers,
-                        packed(result.state));
+                        packed(result.state), neurons);
 }
 
 py::tuple certify(const std::vector<Doubles>& weights, const std::vector<Doubles>& lower,
                   const std::vector<Doubles>& upper, double tolerance, Index max_sweeps,
-                  bool rigorous, double seconds, const py::object& start) {
+                  bool rigorous, double seconds, const py::object& start, Index projections) {
   std::vector<lipgd::WeightView> layers;
   for (const Doubles& matrix : weights) {
     lipgd::require(matrix.ndim() == 2 && matrix.size() > 0, "weights have a wrong shape");
@@ -63,7 +69,7 @@ py::tuple certify(const std::vector<Doubles>& weights, const std::vector<Doubles
   for (std::size_t l = 0; l < lower.size(); ++l)
     slopes.push_back({data<double>(lower[l], layers[l].rows, "lower"),
                       data<double>(upper[l], layers[l].rows, "upper")});
-  const lipgd::CertificateOptions options{tolerance, max_sweeps, rigorous, seconds};
+  const lipgd::CertificateOptions options{tolerance, max_sweeps, rigorous, seconds, projections};
   const lipgd::IterationState state = iteration_state(start);
   lipgd::SdpCertificate result;
   {
@@ -83,5 +89,5 @@ py::tuple certify(const std::vector<Doubles>& weights, const std::vector<Doubles
 void bind_certificate(py::module_& module) {
   using py::arg;
   module.def("certify", &certify, arg("weights"), arg("lower"), arg("upper"), arg("tolerance"),
-             arg("max_sweeps"), arg("rigorous"), arg("seconds"), arg("start"));
+             arg("max_sweeps"), arg("rigorous"), arg("seconds"), arg("start"), arg("projections"));
 }

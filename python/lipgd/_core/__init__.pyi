@@ -46,6 +46,7 @@ def certify(
     rigorous: bool,
     seconds: float,
     start: tuple[int, _Doubles, list[_Doubles]] | None,
+    projections: int,
 ) -> tuple[
     float,
     float,
@@ -53,6 +54,7 @@ def certify(
     str,
     list[tuple[_Doubles, _Positions]],
     tuple[int, _Doubles, list[_Doubles]],
+    list[tuple[_Doubles, _Doubles]],
 ]: ...
 def find_nonfinite(x: _Floats) -> tuple[int, int] | None: ...
 def forward(net: _Net, parameters: _Floats, x: _Floats, threads: int, shared: bool) -> _Floats: ...

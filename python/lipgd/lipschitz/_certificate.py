@@ -60,6 +60,9 @@ class Certificate:
     seconds: float
     #: The point of the iteration, from which the certificate of a similar network may start.
     state: Any = field(default=None, repr=False, compare=False)
+    #: Per hidden layer what each neuron loses if its contraction becomes a slope, and rows of ends,
+    #: -1 or 1, of the slope intervals that random projections of the point say.
+    neurons: Any = field(default=(), repr=False, compare=False)
 
     @property
     def gap(self) -> float:
@@ -77,6 +80,7 @@ def certify(
     start: Certificate | None = None,
     rigorous: bool = True,
     seconds: float | None = None,
+    projections: int = 0,
 ) -> Certificate:
     """Bound ``|W_{H+1} S_H W_H ... S_1 W_1|`` over all slopes ``S`` in the given intervals.
 
@@ -96,6 +100,8 @@ def certify(
         Whether to count every rounding error.
     seconds : float, optional
         Stop sweeping after this time.
+    projections : int
+        How many guesses of the worst slopes to draw.
 
     Returns
     -------
@@ -117,7 +123,7 @@ def certify(
     matrices = [np.ascontiguousarray(matrix, np.float64) for matrix in weights]
     if len(matrices) == 1:
         return _linear(matrices[0], rigorous, begin)
-    value, primal, sweeps, reason, multipliers, state = _core.certify(
+    value, primal, sweeps, reason, multipliers, state, neurons = _core.certify(
         matrices,
         [np.ascontiguousarray(bounds, np.float64) for bounds in lo],
         [np.ascontiguousarray(bounds, np.float64) for bounds in hi],
@@ -126,6 +132,7 @@ def certify(
         rigorous,
         math.inf if seconds is None else seconds,
         None if start is None or start.state is None else start.state,
+        projections,
     )
     if value == 0.0 and not multipliers:
         widths = [len(matrix) for matrix in matrices[:-1]]
@@ -140,6 +147,7 @@ def certify(
         reason or None,
         time.perf_counter() - begin,
         state if state[0] else None,
+        neurons,
     )
 
 

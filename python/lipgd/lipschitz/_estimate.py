@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from lipgd.lipschitz._certificate import Certificate
 from lipgd.types import FloatArray
 
 __all__ = ["Estimate"]
@@ -41,6 +42,8 @@ class Estimate:
         The time it took.
     reason : str or None
         Why there is no value, or why a better method was not used.
+    certificate : Certificate or None
+        What ``"sdp"`` and ``"closed_form"`` rest on, with room for any scale of the weights.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class Estimate:
     bracket: tuple[float, float] | None = None
     seconds: float = 0.0
     reason: str | None = None
+    certificate: Certificate | None = field(default=None, repr=False)
 
     def __float__(self) -> float:
         return self.value

@@ -27,6 +27,7 @@ struct CertificateOptions {
   Index max_sweeps = 3000;
   bool rigorous = true;  ///< whether every rounding error is counted
   double seconds = std::numeric_limits<double>::infinity();
+  Index projections = 0;  ///< how many guesses of slopes are wanted
 };
 
 /// A multiplier per neuron of one hidden layer, t 2^exponent; zero for neurons that never act.
@@ -40,7 +41,8 @@ struct SdpCertificate {
   double primal = 0.0;  ///< a lower bound of LipSDP-Neuron, but for rounding
   std::vector<LayerMultipliers> multipliers;
   Index sweeps = 0;
-  std::string reason;  ///< why there is no value
+  std::string reason;                ///< why there is no value
+  std::vector<NeuronGuess> neurons;  ///< of each hidden layer; zeros for neurons that never act
   IterationState state;
 };
 
@@ -88,9 +90,26 @@ class Certifier {
       std::unique_ptr<PowerIteration> iteration = make(columns, state);
       const bool done = ascend(*iteration, columns < most_columns);
       state = iteration->state();
+      if (options_.projections > 0) guess(*iteration);
       if (done || columns >= most_columns) break;
     }
     result_.state = std::move(state);
+  }
+
+  void guess(const PowerIteration& iteration) {
+    result_.neurons.clear();
+    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l) {
+      const NeuronGuess found = iteration.guess(l, options_.projections);
+      const Index given = problem_.given_width(l);
+      NeuronGuess spread{Vector<double>::Zero(given),
+                         Matrix<double>::Ones(given, options_.projections)};
+      for (Index i = 0; i < problem_.width(l); ++i) {
+        const Index neuron = problem_.kept(l)[static_cast<std::size_t>(i)];
+        spread.loss[neuron] = found.loss[i];
+        spread.ends.row(neuron) = found.ends.row(i);
+      }
+      result_.neurons.push_back(std::move(spread));
+    }
   }
 
   /// No more columns are needed than there are inputs and outputs of one hidden layer.

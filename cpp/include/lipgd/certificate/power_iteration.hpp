@@ -90,6 +90,13 @@ struct IterationState {
   std::vector<Vector<double>> units;
 };
 
+/// What the last sweep says of the neurons of a hidden layer.
+struct NeuronGuess {
+  Vector<double> loss;  ///< what the value loses if this neuron's contraction becomes a slope
+  /// A column for each of some random projections: the end, -1 or 1, of the interval of slopes.
+  Matrix<double> ends;
+};
+
 /// What an iteration does, whatever its number of columns.
 class PowerIteration {
  public:
@@ -101,6 +108,7 @@ class PowerIteration {
   /// Row i of column l: |g| and |z| of every neuron after the last sweep; tau = value g / (2 h z).
   virtual const Vector<double>& gains(std::size_t layer) const = 0;
   virtual const Vector<double>& sizes(std::size_t layer) const = 0;
+  virtual NeuronGuess guess(std::size_t layer, Index projections) const = 0;
   /// The first columns of inputs and outputs after the last sweep: a guess of a top eigenvector.
   virtual void direction(double* inputs, double* outputs) const = 0;
 };
@@ -151,6 +159,30 @@ class DilatedIteration final : public PowerIteration {
   void direction(double* inputs, double* outputs) const override {
     for (Index i = 0; i * columns < input_.size(); ++i) inputs[i] = combine(input_, i);
     for (Index i = 0; i * columns < output_.size(); ++i) outputs[i] = combine(output_, i) / value_;
+  }
+
+  NeuronGuess guess(std::size_t layer, Index projections) const override {
+    const Index n = problem_.width(layer);
+    NeuronGuess result{Vector<double>(n), Matrix<double>(n, projections)};
+    for (Index i = 0; i < n; ++i) {
+      const double* u = unit_[layer].data() + i * columns;
+      const double* z = z_[layer].data() + i * columns;
+      const double size = sizes_[layer][i];
+      const double inner = size > 0.0 ? dot(u, z, columns) / size : 1.0;
+      result.loss[i] = problem_.half(layer)[i] * size * gains_[layer][i] * (1.0 - std::abs(inner));
+    }
+    detail::Randoms random(23);
+    Vector<double> along(columns);
+    for (Index r = 0; r < projections; ++r) {
+      for (double& x : along) x = random.next() + random.next() + random.next();
+      for (Index i = 0; i < n; ++i)
+        result.ends(i, r) =
+            (dot(unit_[layer].data() + i * columns, along.data(), columns) < 0.0) ==
+                    (dot(z_[layer].data() + i * columns, along.data(), columns) < 0.0)
+                ? 1.0
+                : -1.0;
+    }
+    return result;
   }
 
  private:
