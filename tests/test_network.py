@@ -65,6 +65,17 @@ def test_mean_field_networks_have_signs_outside_and_a_scale():
     assert lipgd.Network.create([30, 1], init="mean_field").output_scale == 1.0
 
 
+def test_balanced_mean_field_networks_have_as_many_signs_of_either_kind():
+    net = lipgd.Network.create([30, 500, 2], init="mean_field_balanced", seed=1)
+    assert net.output_scale == 1 / 500
+    assert (net.weights[1] == np.where(np.arange(500) % 2 == 0, 1.0, -1.0)).all()
+    assert net.weights[1].sum() == 0.0
+    twin = lipgd.Network.create([30, 500, 2], init="mean_field", seed=1)
+    assert (net.weights[0] == twin.weights[0]).all()
+    odd = lipgd.Network.create([3, 7, 1], init="mean_field_balanced", output_scale=2 / 7)
+    assert odd.weights[1].sum() == 1.0 and odd.output_scale == 2 / 7
+
+
 @pytest.mark.parametrize("init", lipgd.initialization.names())
 def test_seeds_decide_the_weights(init):
     init = f"{init}(0.5)" if init in ("normal", "uniform", "rademacher") else init

@@ -9,6 +9,7 @@ namespace py = pybind11;
 
 void bind_certificate(py::module_& module);
 void bind_elementwise(py::module_& module);
+void bind_margins(py::module_& module);
 void bind_network(py::module_& module);
 void bind_spectral(py::module_& module);
 void bind_training(py::module_& module);

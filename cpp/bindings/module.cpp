@@ -47,6 +47,7 @@ PYBIND11_MODULE(LIPGD_MODULE, module) {
   module.attr("build_info") = build_info();
   bind_certificate(module);
   bind_elementwise(module);
+  bind_margins(module);
   bind_network(module);
   bind_spectral(module);
   bind_training(module);

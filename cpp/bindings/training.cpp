@@ -74,6 +74,8 @@ struct Training {
     problem.tolerance = parts["tolerance"].cast<double>();
     problem.columns = columns(parts["columns"], history);
     problem.record_every = parts["record_every"].cast<Index>();
+    problem.degree = parts["degree"].cast<double>();
+    problem.homogeneity_gap = parts["homogeneity_gap"].cast<double>();
     problem.batch_sizes = parts["batch_sizes"].cast<std::vector<Index>>();
     read_state(state_parts);
     const Index samples =
@@ -104,7 +106,8 @@ struct Training {
     progress[1] = now.rows;
   }
 
-  /// Warm starts of the spectral norms go in and out, so that bits do not depend on the pauses.
+  /// Warm starts of the spectral norms and, last, of the sharpness go in and out, so that bits do
+  /// not depend on the pauses.
   void restore_directions(lipgd::Descent<Scalar>& descent) const {
     std::size_t i = 0;
     for (lipgd::SpectralNorm* norm : descent.spectral_norms()) {
@@ -112,11 +115,20 @@ struct Training {
       const auto numbers = directions[i++].cast<Array<double>>();
       norm->set_memory({numbers.data(), numbers.data() + numbers.size()});
     }
+    if (lipgd::Sharpness<Scalar>* sharpness = descent.sharpness()) {
+      if (i >= directions.size()) return;
+      const auto numbers = directions[i].cast<Array<double>>();
+      sharpness->set_memory({numbers.data(), numbers.data() + numbers.size()});
+    }
   }
   void save_directions(lipgd::Descent<Scalar>& descent) {
     directions.attr("clear")();
     for (const lipgd::SpectralNorm* norm : descent.spectral_norms()) {
       const std::vector<double> numbers = norm->memory();
+      directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
+    }
+    if (const lipgd::Sharpness<Scalar>* sharpness = descent.sharpness()) {
+      const std::vector<double>& numbers = sharpness->memory();
       directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
     }
   }

@@ -21,6 +21,16 @@ _QUANTITIES = {
     "parameter_norm": "all or group",
     "displacement": "all or group",
     "path_length": "group",
+    "log_risk": "",
+    "margin": "",
+    "normalized_margin": "",
+    "smoothed_margin": "",
+    "modified_margin": "",
+    "homogeneity_error": "",
+    "margin_direction": "",
+    "margin_scaling": "",
+    "sharpness": "",
+    "sharpness_residual": "",
 }
 
 
@@ -39,13 +49,14 @@ def column_names(layout: Layout) -> tuple[str, ...]:
 def column_patterns(layout: Layout) -> tuple[str, ...]:
     """Return these names for messages: with one entry for all parts of a quantity."""
     stars = {"group": "*", "all or group": "*", "layer": "W*"}
-    names = []
+    names, last = [], 0
     for quantity, part in _QUANTITIES.items():
         if part in ("", "all or group"):
             names.append(quantity)
         if part:
+            last = len(names)
             names.append(f"{quantity}:{stars[part]}")
-    names[-1] += f" (with {', '.join(layout.names)})"
+    names[last] += f" (with {', '.join(layout.names)})"
     return tuple(names)
 
 

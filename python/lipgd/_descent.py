@@ -117,7 +117,30 @@ class Descent:
             if self._call_back(on_time) and self.step < steps:
                 return "interrupted", f"stopped by the callback at step {self.step}"
             self._save_if_due()
-        return "finished", f"took all {steps} steps" + self._standstill()
+        return "finished", f"took all {steps} steps" + self._standstill() + self._immobile()
+
+    def _immobile(self) -> str:
+        """Say that the last step moved nothing, where the logistic loss has come to that."""
+        plan, settings = self.plan, self.plan.settings
+        names = ("net", "inputs", "targets", "trained", "degree", "homogeneity_gap")
+        net, inputs, targets, trained, *rule = (plan.problem[name] for name in names)
+        judged = settings.loss.kind == "logistic" and plan.net.n_outputs == 1
+        if not judged or targets[2] is not None or settings.batch_size is not None:
+            return ""
+        rates = plan.rates[np.flatnonzero(trained), self.step - 1] if self.step else np.zeros(1)
+        if not rates.any() or not np.array_equal(self.state["parameters"], self.state["previous"]):
+            return ""
+        data = (net, self.state["parameters"], inputs, targets)
+        threads = (plan.problem["threads"], plan.problem["shared"])
+        loss = plan.problem["loss"]
+        _, gradient, _ = _core.scaled_gradient(*data, loss, trained, *threads)
+        if not gradient.any():
+            return "; the last step moved no parameter: the gradient is zero"
+        log_risk = _core.margins(*data, trained, *rule, *threads)[2]
+        return (
+            "; the last step moved no parameter: it is below their rounding, at a risk of "
+            f"exp({log_risk:.6g})"
+        )
 
     def _standstill(self) -> str:
         """Say that the weights no longer move, where the method "rates" has come to that."""

@@ -15,6 +15,7 @@ from lipgd._caps import PlugInCaps, a_priori_rates, described_rule
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd._columns import column_codes, column_names, column_patterns
 from lipgd._layout import Layout
+from lipgd._margin_rule import degree_of, gap_of, refuse_records
 from lipgd._step_rule import StepRule, meet_target, step_rule
 from lipgd._threads import thread_choice
 from lipgd.constraints import NORM_MODES, LipschitzTarget, RateCaps
@@ -140,6 +141,9 @@ def make_plan(
     if not trained:
         raise ValueError("frozen names every parameter, expected one that can be trained")
     recorded = _names("record", record, column_names(layout), column_patterns(layout))
+    flags = [name in trained for name in layout.names]
+    gap = gap_of(net, flags) if "modified_margin" in recorded else 0.0
+    refuse_records(recorded, net, kind, sample_weight is not None, gap)
     if "validation_risk" in recorded and validation is None:
         raise ValueError("record has validation_risk, but validation is missing")
     if checkpoint_every is not None:
@@ -194,12 +198,14 @@ def make_plan(
         "points": x
         if points is None
         else finite_inputs_of("points", points, net.n_inputs, net.dtype),
-        "trained": [name in trained for name in layout.names],
+        "trained": flags,
         "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
         "tolerance": settings.tolerance,
         **rule.entries,
         "columns": column_codes(recorded, layout),
         "record_every": settings.record_every,
+        "degree": float(degree_of(net, flags)),
+        "homogeneity_gap": gap or 0.0,
         "batch_sizes": [] if batches is None else batches.sizes,
         "threads": threads,
         "shared": shared,

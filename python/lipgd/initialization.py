@@ -35,6 +35,11 @@ def _rademacher(rng: np.random.Generator, shape: tuple[int, int], scale: float) 
     return np.where(rng.integers(0, 2, shape) == 1, scale, -scale)
 
 
+def _balanced(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Array:
+    """Return +scale and -scale in turn along every row: nothing is drawn."""
+    return np.broadcast_to(np.where(np.arange(shape[1]) % 2 == 0, scale, -scale), shape).copy()
+
+
 #: Laws whose scale the user gives: standard deviation, half width, size.
 _SCALED: dict[str, Law] = {"normal": _normal, "uniform": _uniform, "rademacher": _rademacher}
 
@@ -49,6 +54,9 @@ _FANNED: dict[str, tuple[Law, Callable[[int, int], float]]] = {
     "torch": (_uniform, lambda fan_in, fan_out: math.sqrt(1 / fan_in)),
 }
 
+#: The outer weights of mean-field networks.
+_MEAN_FIELD: dict[str, Law] = {"mean_field": _rademacher, "mean_field_balanced": _balanced}
+
 
 def names() -> tuple[str, ...]:
     """Return the names of all initialisations.
@@ -59,7 +67,7 @@ def names() -> tuple[str, ...]:
     >>> "he_normal" in lipgd.initialization.names()
     True
     """
-    return (*_SCALED, *_FANNED, "mean_field")
+    return (*_SCALED, *_FANNED, *_MEAN_FIELD)
 
 
 def weights_and_biases(
@@ -74,7 +82,8 @@ def weights_and_biases(
         (-a or a); ``"he_normal"``, ``"he_uniform"``, ``"glorot_normal"``, ``"glorot_uniform"``,
         ``"lecun_normal"``, ``"lecun_uniform"``; ``"torch"`` (uniform by fan-in, biases too, as
         ``torch.nn.Linear``); ``"mean_field"`` (hidden weights of variance 1 / fan-in, outer weights
-        -1 or +1, made for an output scale of 1 / width). Biases are zero except with ``"torch"``.
+        -1 or +1 at random, made for an output scale of 1 / width), ``"mean_field_balanced"`` (the
+        same with outer weights +1, -1, +1, ... in turn). Biases are zero except with ``"torch"``.
     sizes : list of int
         Inputs, hidden widths, outputs.
     rng : numpy.random.Generator
@@ -92,10 +101,10 @@ def weights_and_biases(
         shape = (fan_out, fan_in)
         if name in _SCALED:
             weights.append(_SCALED[name](rng, shape, scale))
-        elif name == "mean_field" and layer == len(shapes) - 1:
-            weights.append(_rademacher(rng, shape, 1.0))
+        elif name in _MEAN_FIELD and layer == len(shapes) - 1:
+            weights.append(_MEAN_FIELD[name](rng, shape, 1.0))
         else:
-            law, fan_scale = _FANNED["lecun_normal" if name == "mean_field" else name]
+            law, fan_scale = _FANNED["lecun_normal" if name in _MEAN_FIELD else name]
             weights.append(law(rng, shape, fan_scale(fan_in, fan_out)))
         bound = 1 / math.sqrt(fan_in) if name == "torch" else 0.0
         biases.append(rng.uniform(-bound, bound, fan_out) if bound else np.zeros(fan_out))

@@ -108,14 +108,14 @@ class Network(Parameters):
             See :func:`lipgd.activations.get`.
         init : str
             The law of the weights: ``"he_normal"``, ``"glorot_uniform"``, ``"lecun_normal"``,
-            ``"normal(0.1)"``, ``"torch"``, ``"mean_field"``, ...; see
+            ``"normal(0.1)"``, ``"torch"``, ``"mean_field"``, ``"mean_field_balanced"``, ...; see
             :func:`lipgd.initialization.weights_and_biases`.
         seed : int or numpy.random.Generator
             The same seed gives the same numbers, rounded, in both precisions.
         dtype : float64 or float32
             The precision of parameters, training and predictions.
         output_scale : float, optional
-            The factor of the output: 1 by default, 1 / (last hidden width) for ``"mean_field"``.
+            The factor of the output: 1 by default, 1 / (last hidden width) for mean-field laws.
         biases : bool
             Whether the layers have biases.
 
@@ -135,7 +135,7 @@ class Network(Parameters):
         rng = seed if isinstance(seed, np.random.Generator) else _generator(seed)
         drawn_weights, drawn_biases = initialization.weights_and_biases(init, widths, rng)
         if output_scale is None:
-            mean_field = init.strip() == "mean_field" and len(widths) > 2
+            mean_field = init.strip().startswith("mean_field") and len(widths) > 2
             output_scale = 1 / widths[-2] if mean_field else 1.0
         net = cls(
             [matrix.astype(precision) for matrix in drawn_weights],

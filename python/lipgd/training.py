@@ -113,7 +113,19 @@ def train(
         (product of spectral norms and activation constants, an upper bound), ``lipschitz_lower``
         (largest Jacobian norm over the points), ``validation_risk``, ``parameter_norm``,
         ``displacement``, ``displacement:W1``, ``path_length:W1``. Risk and gradient norms are those
-        over all samples, also with batches.
+        over all samples, also with batches; the norm of all parameters leaves out frozen ones.
+
+        For the logistic loss and one output, in float64 and right where the risk underflows
+        (large-stepsize.md, section 4): ``log_risk``; ``margin`` (the smallest ``y f(x)``), the
+        ``normalized_margin``, ``smoothed_margin`` and ``modified_margin``, divided by the norm of
+        the trained parameters to the power of the number of trained weight matrices;
+        ``homogeneity_error`` (kappa_t of section 4.1); ``margin_direction`` and ``margin_scaling``,
+        whose sum is the change of log smoothed_margin by the step that follows (NaN in the last row
+        and where that margin is not positive).
+
+        ``sharpness`` (the largest eigenvalue of the Hessian over all samples, by Lanczos' process
+        that starts from the last row) and ``sharpness_residual``, within which of it there is an
+        eigenvalue, a thousandth of it or less.
     record_every : int
         A row is the state before step 0, k, 2k, ...; one more is the state after the last step.
     tolerance : float

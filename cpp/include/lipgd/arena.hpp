@@ -24,6 +24,8 @@ class Arena {
     used_ += (bytes + alignment - 1) / alignment * alignment;
     return reinterpret_cast<T*>(piece);
   }
+  /// Whether there is no memory behind the pieces.
+  bool only_counts() const { return begin_ == nullptr; }
   /// What must be provided for all that was taken.
   Index bytes() const { return static_cast<Index>(used_ + alignment); }
 

@@ -29,6 +29,8 @@ struct DescentProblem {
   double tolerance = 0.0;  ///< stop when the gradient's norm is at most this, if positive
   std::vector<Column> columns;
   Index record_every = 1;
+  double degree = 1.0;             ///< of homogeneity in the trained parameters
+  double homogeneity_gap = 0.0;    ///< of the modified margin
   std::vector<Index> batch_sizes;  ///< all sizes that occur; empty for the full batch
 };
 
@@ -69,8 +71,7 @@ class Descent {
   Descent(const DescentProblem<Scalar>& problem, int workers, Arena& arena)
       : problem_(problem),
         stepper_(*problem.net, problem.step),
-        recorder_(*problem.net, problem.columns, problem.step.slopes.lipschitz, problem.points,
-                  workers, arena),
+        recorder_(*problem.net, record_rule(problem), workers, arena),
         full_(*problem.net, problem.loss,
               full_batch() || row_needs_gradient() ? problem.step.trained : std::vector<bool>{},
               problem.inputs.n_samples(), workers, arena) {
@@ -96,6 +97,9 @@ class Descent {
       for (SpectralNorm& norm : *group) all.push_back(&norm);
     return all;
   }
+
+  /// The warm start of the sharpness, which belongs to the state too; null if it is not recorded.
+  Sharpness<Scalar>* sharpness() { return recorder_.sharpness(); }
 
   /// Takes steps until one of the reasons to stop. The state is that of progress.step, whatever
   /// happened; its arrays stay where they were.
@@ -123,11 +127,22 @@ class Descent {
   bool write_last_row(Team& team, const DescentState<Scalar>& state, Progress& progress) {
     const double risk = recorder_.wants_gradient() ? full_gradient(team, state) : not_known;
     std::fill(rates_.begin(), rates_.end(), not_known);
+    if (!complete_last_row(team, state, progress.step)) return false;
     return write_row(team, state, risk, progress);
   }
 
  private:
   static constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
+
+  static RecordRule<Scalar> record_rule(const DescentProblem<Scalar>& problem) {
+    return {problem.columns,
+            problem.step.slopes.lipschitz,
+            problem.points,
+            problem.loss,
+            problem.inputs,
+            problem.targets,
+            {problem.step.trained, problem.degree, problem.homogeneity_gap}};
+  }
 
   bool full_batch() const { return problem_.batch_sizes.empty(); }
   /// Whether the gradient over all samples is needed at the steps of a row.
@@ -150,6 +165,7 @@ class Descent {
     if (evaluated) risk = full_gradient(team, state);
     if (team.cancelled()) return Stop::cancelled;
     if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
+    if (!complete_last_row(team, state, step)) return Stop::cancelled;
     // A step that was cancelled after its row has it already; measured again, the warm starts of
     // the spectral norms would not be those of an uninterrupted run.
     const bool row = due && progress.rows == step / problem_.record_every;
@@ -160,14 +176,18 @@ class Descent {
       if (team.cancelled()) return Stop::cancelled;
       if (!std::isfinite(risk)) return step_back(state, progress);
     }
-    if (!stepper_.step(team, state, gradient_, step, budgets_, rates_)) return Stop::diverged;
+    if (!stepper_.step(team, state, gradient_, log_scale_, step, budgets_, rates_)) {
+      forget_previous(state);
+      return Stop::diverged;
+    }
     // The row of this step learns what became of its rates.
     if (due && !recorder_.empty()) recorder_.write_rates(step / problem_.record_every, rates_);
     return Stop::reached;
   }
 
   double full_gradient(Team& team, const DescentState<Scalar>& state) {
-    return full_.gradient(team, state.parameters, problem_.inputs, problem_.targets, gradient_);
+    return full_.gradient_in_range(team, state.parameters, problem_.inputs, problem_.targets,
+                                   gradient_, log_scale_);
   }
 
   double batch_gradient(Team& team, const DescentState<Scalar>& state, const Stretch& stretch,
@@ -181,19 +201,22 @@ class Descent {
     targets.selection = inputs.selection;
     for (RiskSweep<Scalar>& batch : batches_)
       if (batch.plan().n_samples == size)
-        return batch.gradient(team, state.parameters, inputs, targets, gradient_);
+        return batch.gradient_in_range(team, state.parameters, inputs, targets, gradient_,
+                                       log_scale_);
     throw std::logic_error("a batch has a size that was not announced");
   }
 
   bool converged() const {
-    return problem_.tolerance > 0.0 &&
-           std::sqrt(sum_of_squares(gradient_, problem_.net->n_parameters())) <= problem_.tolerance;
+    if (problem_.tolerance == 0.0) return false;
+    const double norm = std::sqrt(sum_of_squares(gradient_, problem_.net->n_parameters()));
+    return norm * std::exp(log_scale_) <= problem_.tolerance;
   }
 
   /// The parameters give no finite risk: the last good ones are those of the step before.
   Stop step_back(DescentState<Scalar>& state, Progress& progress) const {
     if (progress.step > 0) {
       std::swap(state.parameters, state.previous);
+      forget_previous(state);
       --progress.step;
       progress.rows = std::min(progress.rows, progress.step / problem_.record_every + 1);
       if (state.path_length != nullptr) {
@@ -204,14 +227,31 @@ class Descent {
     return Stop::diverged;
   }
 
+  /// What a step has spoiled is no state before this one.
+  void forget_previous(DescentState<Scalar>& state) const {
+    std::fill_n(state.previous, problem_.net->n_parameters(),
+                std::numeric_limits<Scalar>::quiet_NaN());
+  }
+
+  /// Fills in what a row says of the step after it, once both its ends are there and good. The
+  /// state of step - 1 is at hand as long as no later step was taken: nothing is lost by cancelling
+  /// here.
+  bool complete_last_row(Team& team, const DescentState<Scalar>& state, Index step) {
+    if (step > 0 && (step - 1) % problem_.record_every == 0 && recorder_.wants_step())
+      recorder_.write_step(team, (step - 1) / problem_.record_every, state.previous,
+                           state.parameters);
+    return !team.cancelled();
+  }
+
   bool write_row(Team& team, const DescentState<Scalar>& state, double risk, Progress& progress) {
     if (recorder_.empty()) return !team.cancelled();
     double validation_risk = not_known;
     if (!validation_.empty())
       validation_risk = validation_.front().risk(team, state.parameters, problem_.validation_inputs,
                                                  problem_.validation_targets);
-    const RowFacts<Scalar> facts{state.parameters, state.initial, gradient_,        risk,
-                                 validation_risk,  rates_.data(), state.path_length};
+    const RowFacts<Scalar> facts{
+        state.parameters, state.initial, gradient_,        log_scale_, risk,
+        validation_risk,  rates_.data(), state.path_length};
     recorder_.write(team, progress.rows, facts);
     if (team.cancelled()) return false;
     ++progress.rows;
@@ -224,6 +264,7 @@ class Descent {
   RiskSweep<Scalar> full_;
   std::vector<RiskSweep<Scalar>> batches_, validation_;
   Scalar* gradient_;
+  double log_scale_ = 0.0;  ///< the gradient is e^log_scale_ times that
   std::vector<double> rates_, budgets_;
 };
 

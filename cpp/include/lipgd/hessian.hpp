@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "lipgd/risk.hpp"
+#include "lipgd/tangent.hpp"
 
 namespace lipgd {
 
@@ -20,10 +23,13 @@ class HessianSweep {
     for (int worker = 0; worker < workers; ++worker) scratch_.emplace_back(net, loss, plan_, arena);
   }
 
-  /// Fills product (n_parameters); direction is zero where nothing is trained.
+  /// Fills product (n_parameters), times e^shift for the logistic loss; direction is zero where
+  /// nothing is trained.
   void operator()(Team& team, const Scalar* parameters, const Scalar* direction,
-                  const Inputs<Scalar>& inputs, const Targets<Scalar>& targets, Scalar* product) {
+                  const Inputs<Scalar>& inputs, const Targets<Scalar>& targets, Scalar* product,
+                  double shift = 0.0) {
     parameters_.set(parameters);
+    for (Scratch& scratch : scratch_) scratch.loss.begin(shift);
     team.run(plan_.lanes, [&](Index lane, int worker) {
       const GradientSums<Scalar> sums = sums_.clear(lane);
       const Index end = plan_.lane_begin(lane + 1);
@@ -35,27 +41,30 @@ class HessianSweep {
     sums_.add(team, product);
   }
 
+  /// The smallest margin that the last product met.
+  double smallest_margin() const {
+    double smallest = std::numeric_limits<double>::infinity();
+    for (const Scratch& scratch : scratch_)
+      smallest = std::min(smallest, scratch.loss.smallest_margin());
+    return smallest;
+  }
+
  private:
-  /// The tangents of all layers of a block: those of pre-activations, of features, of signals.
+  /// A block, its tangents, and the signals that come back with theirs.
   struct Scratch {
     Scratch(const Architecture& net, const Loss& loss_kind, const SweepPlan& plan, Arena& arena)
         : block(net, plan.block, Keep::curvatures, arena),
-          loss(loss_kind, net.n_outputs(), plan.block, arena) {
+          loss(loss_kind, net.n_outputs(), plan.block, arena),
+          tangents(net, plan.block, arena) {
       Index widest = net.n_outputs() * plan.block;
-      for (Index layer = 0; layer + 1 < net.depth(); ++layer) {
-        const Index size = net.outputs(layer) * plan.block;
-        pre_tangents.push_back(arena.take<Scalar>(size));
-        tangents.push_back(arena.take<Scalar>(size));
-        widest = std::max(widest, size);
-      }
+      for (Index layer = 0; layer + 1 < net.depth(); ++layer)
+        widest = std::max(widest, net.outputs(layer) * plan.block);
       for (Scalar*& signal : signals) signal = arena.take<Scalar>(widest);
-      output_tangent = arena.take<Scalar>(net.n_outputs() * plan.block);
     }
     Block<Scalar> block;
     BlockLoss<Scalar> loss;
-    std::vector<Scalar*> pre_tangents, tangents;
+    Tangents<Scalar> tangents;
     Scalar* signals[4];
-    Scalar* output_tangent;
   };
   using Map = MatrixMap<Scalar>;
   using ConstMap = ConstMatrixMap<Scalar>;
@@ -64,40 +73,17 @@ class HessianSweep {
                  const Inputs<Scalar>& inputs, const Targets<Scalar>& targets, Index first,
                  Index count, const GradientSums<Scalar>& sums) const {
     s.block.forward(parameters_, inputs, first, count);
-    push_tangents(s, parameters, direction, count);
+    s.tangents.push(s.block, parameters, direction);
     const Index n_outputs = net_->n_outputs();
     const double factor = 1.0 / static_cast<double>(plan_.n_samples);
-    s.loss.second_derivative(s.block.outputs(), s.output_tangent, targets, first, count,
+    s.loss.second_derivative(s.block.outputs(), s.tangents.outputs(), targets, first, count,
                              net_->output_scale(), factor);
     s.loss.derivative(s.block.outputs(), targets, first, count, net_->output_scale(), factor);
     // From here on a signal is (outputs of its layer, count), on the last layer too.
     Map(s.signals[0], n_outputs, count) = ConstMap(s.block.outputs(), count, n_outputs).transpose();
-    Map(s.signals[1], n_outputs, count) = ConstMap(s.output_tangent, count, n_outputs).transpose();
+    Map(s.signals[1], n_outputs, count) =
+        ConstMap(s.tangents.outputs(), count, n_outputs).transpose();
     pull_back_tangents(s, parameters, direction, count, sums);
-  }
-
-  /// The derivative of every layer along the direction.
-  void push_tangents(Scratch& s, const Scalar* parameters, const Scalar* direction,
-                     Index count) const {
-    const Index last = net_->depth() - 1;
-    for (Index layer = 0; layer <= last; ++layer) {
-      const Index in = net_->inputs(layer), out = net_->outputs(layer), size = out * count;
-      Scalar* z = layer == last ? s.signals[0] : s.pre_tangents[static_cast<std::size_t>(layer)];
-      affine<Scalar>(net_->weights(direction, layer), net_->bias(direction, layer),
-                     s.block.features(layer), count, z);
-      if (layer > 0)
-        Map(z, out, count).noalias() +=
-            net_->weights(parameters, layer).transpose() *
-            ConstMap(s.tangents[static_cast<std::size_t>(layer) - 1], in, count);
-      if (layer == last) {
-        Map(s.output_tangent, count, out) = ConstMap(z, out, count).transpose();
-        return;
-      }
-      const Scalar* slope = s.block.slopes(layer);
-      Scalar* tangent = s.tangents[static_cast<std::size_t>(layer)];
-      LIPGD_ELEMENTWISE_LOOP
-      for (Index i = 0; i < size; ++i) tangent[i] = slope[i] * z[i];
-    }
   }
 
   void pull_back_tangents(Scratch& s, const Scalar* parameters, const Scalar* direction,
@@ -113,7 +99,7 @@ class HessianSweep {
       Map(next_tangent, in, count).noalias() = net_->weights(parameters, layer) * delta_tangent;
       Map(next_tangent, in, count).noalias() += net_->weights(direction, layer) * delta;
       const Scalar *slope = s.block.slopes(layer - 1), *curvature = s.block.curvatures(layer - 1);
-      const Scalar* z = s.pre_tangents[static_cast<std::size_t>(layer) - 1];
+      const Scalar* z = s.tangents.pre_activations(layer - 1);
       LIPGD_ELEMENTWISE_LOOP
       for (Index i = 0; i < size; ++i) {
         next_tangent[i] = slope[i] * next_tangent[i] + curvature[i] * z[i] * next[i];
@@ -132,8 +118,8 @@ class HessianSweep {
     add_gradient(s.block.features(layer), signal_tangent, in, out, count, transposed,
                  sums.weights(layer), sums.bias(layer));
     if (layer > 0)
-      add_gradient<Scalar>(s.tangents[static_cast<std::size_t>(layer) - 1], signal, in, out, count,
-                           transposed, sums.weights(layer), nullptr);
+      add_gradient<Scalar>(s.tangents.features(layer), signal, in, out, count, transposed,
+                           sums.weights(layer), nullptr);
   }
 
   const Architecture* net_;

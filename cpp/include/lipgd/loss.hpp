@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "lipgd/activation.hpp"
 #include "lipgd/arena.hpp"
@@ -37,6 +38,16 @@ class BlockLoss {
     labels_ = arena.take<std::int64_t>(capacity);
   }
 
+  /// From here on derivatives of the logistic loss are times e^shift, and the smallest margin is
+  /// that of the samples to come. With the smallest margin as the shift, derivatives are right
+  /// where they would underflow.
+  void begin(double shift) {
+    shift_ = static_cast<Scalar>(shift);
+    smallest_margin_ = std::numeric_limits<Scalar>::infinity();
+  }
+  /// The smallest y f of the logistic loss since then.
+  double smallest_margin() const { return static_cast<double>(smallest_margin_); }
+
   /// The weighted sum of the losses. The outputs are used up.
   double value(Scalar* outputs, const Targets<Scalar>& targets, Index first, Index count,
                double scale) {
@@ -70,9 +81,7 @@ class BlockLoss {
                             : Scalar(0);
         break;
       case LossKind::logistic:
-        for (Index i = 0; i < size; ++i) values_[i] = s * outputs[i];
-        activate(Activation{ActivationKind::softplus, 0.0, 0.0}, size, values_, values_, slopes_,
-                 curvatures_);
+        logistic_curvatures(outputs, y, size, s);
         for (Index i = 0; i < size; ++i) tangent[i] *= curvatures_[i] * f;
         break;
       case LossKind::cross_entropy:
@@ -166,6 +175,10 @@ class BlockLoss {
     const Index size = n_outputs_ * count;
     LIPGD_ELEMENTWISE_LOOP
     for (Index i = 0; i < size; ++i) values_[i] = -targets[i] * (scale * outputs[i]);
+    if constexpr (with_derivative) {
+      note_margins(size);
+      if (shift_ != Scalar(0)) shifted_slopes(size, curvatures_);
+    }
     const Activation softplus{ActivationKind::softplus, 0.0, 0.0};
     if constexpr (with_derivative)
       activate(softplus, size, values_, values_, slopes_);
@@ -177,9 +190,42 @@ class BlockLoss {
       for (Index n = 0; n < count; ++n) losses_[n] += loss[n];
     }
     if constexpr (with_derivative) {
+      const Scalar* slopes = shift_ != Scalar(0) ? curvatures_ : slopes_;
       LIPGD_ELEMENTWISE_LOOP
-      for (Index i = 0; i < size; ++i) outputs[i] = -targets[i] * slopes_[i] * factor;
+      for (Index i = 0; i < size; ++i) outputs[i] = -targets[i] * slopes[i] * factor;
     }
+  }
+
+  /// The margins of a block are minus its values.
+  void note_margins(Index size) {
+    const Scalar here = -ConstVectorMap<Scalar>(values_, size).maxCoeff();
+    smallest_margin_ = std::min(smallest_margin_, here);
+  }
+
+  /// e^(shift - q) / (1 + e^-q) of the margins q = -values.
+  void shifted_slopes(Index size, Scalar* slopes) {
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) slopes[i] = -values_[i];
+    activate(Activation{ActivationKind::sigmoid, 0.0, 0.0}, size, slopes, slopes);
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) slopes[i] *= elementwise::exp(shift_ + values_[i]);
+  }
+
+  /// The second derivatives of the losses, times e^shift, in curvatures_.
+  void logistic_curvatures(const Scalar* outputs, const Scalar* targets, Index size, Scalar scale) {
+    const Activation softplus{ActivationKind::softplus, 0.0, 0.0};
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) values_[i] = -targets[i] * (scale * outputs[i]);
+    if (shift_ == Scalar(0)) {
+      activate(softplus, size, values_, values_, slopes_, curvatures_);
+      return;
+    }
+    shifted_slopes(size, curvatures_);
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) values_[i] = -values_[i];
+    activate(softplus, size, values_, values_, slopes_);
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) curvatures_[i] *= slopes_[i];
   }
 
   /// Of each sample: its largest output, the position of that, exp(f - largest), and the sum of
@@ -270,6 +316,8 @@ class BlockLoss {
 
   Loss loss_;
   Index n_outputs_;
+  Scalar shift_ = Scalar(0);
+  Scalar smallest_margin_ = std::numeric_limits<Scalar>::infinity();
   Scalar *targets_, *values_, *slopes_, *curvatures_, *losses_, *weights_;
   std::int64_t* labels_;
 };

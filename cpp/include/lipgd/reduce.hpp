@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 
 #include "lipgd/types.hpp"
@@ -83,6 +84,31 @@ double squared_distance(const Scalar* a, const Scalar* b, Index n) {
     const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
     return difference * difference;
   });
+}
+
+/// The Euclidean norm of what for_pieces(use) hands over piece by piece, use(values, size); right
+/// where squares overflow or underflow, too.
+template <class Scalar, class Pieces>
+double norm_of_pieces(const Pieces& for_pieces) {
+  double squares = 0.0;
+  for_pieces([&](const Scalar* a, Index n) { squares += sum_of_squares(a, n); });
+  if (squares > 1e-280 && squares < 1e300) return std::sqrt(squares);
+  double largest = 0.0;
+  for_pieces([&](const Scalar* a, Index n) {
+    for (Index i = 0; i < n; ++i) {
+      const double size = std::abs(static_cast<double>(a[i]));
+      largest = size <= largest ? largest : size;
+    }
+  });
+  if (!(largest > 0.0) || !std::isfinite(largest)) return largest;
+  squares = 0.0;
+  for_pieces([&](const Scalar* a, Index n) {
+    squares += detail::reduce<double>(n, [a, largest](Index i) {
+      const double value = static_cast<double>(a[i]) / largest;
+      return value * value;
+    });
+  });
+  return largest * std::sqrt(squares);
 }
 
 /// Whether no element is infinite or NaN.

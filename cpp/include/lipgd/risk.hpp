@@ -20,6 +20,7 @@ class RiskSweep {
   RiskSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
             Index n_samples, int workers, Arena& arena)
       : net_(&net),
+        logistic_(loss.kind == LossKind::logistic),
         plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
         sums_(net, trained, plan_, arena),
         parameters_(net, arena) {
@@ -34,10 +35,12 @@ class RiskSweep {
 
   const SweepPlan& plan() const { return plan_; }
 
-  /// The risk; fills gradient (n_parameters). Not meaningful once the team is cancelled.
+  /// The risk; fills gradient (n_parameters), times e^shift for the logistic loss. Not meaningful
+  /// once the team is cancelled.
   double gradient(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
-                  const Targets<Scalar>& targets, Scalar* gradient) {
+                  const Targets<Scalar>& targets, Scalar* gradient, double shift = 0.0) {
     parameters_.set(parameters);
+    for (BlockLoss<Scalar>& loss : losses_) loss.begin(shift);
     team.run(plan_.lanes, [&](Index lane, int worker) {
       const GradientSums<Scalar> sums = sums_.clear(lane);
       lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
@@ -46,6 +49,27 @@ class RiskSweep {
     });
     sums_.add(team, gradient);
     return total_risk();
+  }
+
+  /// The gradient as e^log_scale times what is filled in: log_scale is 0 but where the logistic
+  /// loss is so small that its derivatives come near the underflow.
+  double gradient_in_range(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
+                           const Targets<Scalar>& targets, Scalar* gradient, double& log_scale) {
+    const double risk = this->gradient(team, parameters, inputs, targets, gradient);
+    const double margin = smallest_margin();
+    log_scale = 0.0;
+    if (!logistic_ || !(risk < near_underflow) || !(margin > 0.0) || !std::isfinite(margin))
+      return risk;
+    log_scale = -margin;
+    return this->gradient(team, parameters, inputs, targets, gradient, margin);
+  }
+
+  /// The smallest margin that the last gradient met.
+  double smallest_margin() const {
+    double smallest = std::numeric_limits<double>::infinity();
+    for (const BlockLoss<Scalar>& loss : losses_)
+      smallest = std::min(smallest, loss.smallest_margin());
+    return smallest;
   }
 
   /// The risk alone.
@@ -137,7 +161,11 @@ class RiskSweep {
     return total / static_cast<double>(plan_.n_samples);
   }
 
+  /// Below this some of what a gradient adds up could be flushed to zero, and count.
+  static constexpr double near_underflow = sizeof(Scalar) == sizeof(double) ? 1e-250 : 1e-22;
+
   const Architecture* net_;
+  bool logistic_;
   SweepPlan plan_;
   LaneSums<Scalar> sums_;
   PreparedParameters<Scalar> parameters_;

@@ -54,10 +54,12 @@ class Stepper {
       if (!group(g).is_bias && rule.trained[g]) matrices_.push_back(g);
   }
 
-  /// Writes theta_(s+1) to state.previous and swaps; rates become those that were applied. budgets:
-  /// one per group, for the caps. False if a new parameter is not finite: nothing is swapped then.
-  bool step(Team& team, DescentState<Scalar>& state, Scalar* gradient, Index step,
+  /// Writes theta_(s+1) to state.previous and swaps; rates become those that were applied. The
+  /// gradient is e^log_scale times what is given. budgets: one per group, for the caps. False if a
+  /// new parameter is not finite: nothing is swapped then.
+  bool step(Team& team, DescentState<Scalar>& state, Scalar* gradient, double log_scale, Index step,
             const std::vector<double>& budgets, std::vector<double>& rates) {
+    log_scale_ = rescale(gradient, log_scale);
     form_directions(team, state, gradient, step);
     if (rule_.caps.mode != CapMode::none) cap(state, gradient, budgets, rates);
     if (!apply(team, state, gradient, rates)) return false;
@@ -77,6 +79,26 @@ class Stepper {
 
  private:
   const Architecture::Group& group(std::size_t g) const { return net_->groups()[g]; }
+
+  /// Puts the factor e^log_scale into the gradient, unless the rule can do with the direction
+  /// alone: what it returns is the logarithm of a factor that is still to come.
+  double rescale(Scalar* gradient, double log_scale) const {
+    if (log_scale == 0.0) return 0.0;
+    const bool plain = rule_.update.momentum == 0.0 && !has_caps() &&
+                       rule_.target.method == TargetMethod::none &&
+                       std::all_of(rule_.weight_decay.begin(), rule_.weight_decay.end(),
+                                   [](double decay) { return decay == 0.0; });
+    if (plain && rule_.update.kind == UpdateKind::sign) return 0.0;
+    const auto no_limit = [](double limit) { return !std::isfinite(limit); };
+    if (plain && rule_.update.kind == UpdateKind::gradient && no_limit(rule_.clip_all) &&
+        std::all_of(rule_.clip.begin(), rule_.clip.end(), no_limit))
+      return log_scale;
+    const auto factor = static_cast<Scalar>(std::exp(log_scale));
+    const Index size = net_->n_parameters();
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index i = 0; i < size; ++i) gradient[i] *= factor;
+    return 0.0;
+  }
 
   void form_directions(Team& team, const DescentState<Scalar>& state, Scalar* gradient,
                        Index step) const {
@@ -145,12 +167,17 @@ class Stepper {
     for (std::size_t g = 0; g < rates.size(); ++g) {
       const Index offset = group(g).offset, size = group(g).size;
       if (rule_.trained[g])
-        finite &= apply_direction(team, rates[g], size, state.parameters + offset,
+        finite &= apply_direction(team, scaled(rates[g]), size, state.parameters + offset,
                                   direction + offset, state.previous + offset);
       else
         std::copy_n(state.parameters + offset, size, state.previous + offset);
     }
     return finite;
+  }
+
+  /// rate e^log_scale, also where one factor alone would overflow or underflow.
+  double scaled(double rate) const {
+    return log_scale_ == 0.0 || rate == 0.0 ? rate : std::exp(std::log(rate) + log_scale_);
   }
 
   void apply_penalties(DescentState<Scalar>& state, const std::vector<double>& rates) const {
@@ -270,6 +297,7 @@ class Stepper {
   const Architecture* net_;
   StepRule rule_;
   std::vector<std::size_t> matrices_;  ///< the trained weight matrices among the groups
+  double log_scale_ = 0.0;             ///< of what the rates have still to be multiplied by
   std::vector<double> lengths_;        ///< of the directions, where budgets count them
   std::vector<Scalar> difference_;
   std::vector<SpectralNorm> norms_;

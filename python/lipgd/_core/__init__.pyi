@@ -107,3 +107,37 @@ def certificate(
 def write_last_row(
     parameters: _Floats, problem: dict[str, Any], state: dict[str, Any], history: _Doubles
 ) -> bool: ...
+def margins(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    trained: list[bool],
+    degree: float,
+    homogeneity_gap: float,
+    threads: int,
+    shared: bool,
+) -> tuple[_Doubles, _Doubles, float, float, float, float, float, float, float, float]: ...
+def scaled_gradient(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    trained: list[bool],
+    threads: int,
+    shared: bool,
+) -> tuple[float, _Floats, float]: ...
+def sharpness(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    trained: list[bool],
+    start: _Doubles,
+    tolerance: float,
+    max_products: int,
+    threads: int,
+    shared: bool,
+) -> tuple[float, float, int, bool, _Doubles]: ...

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from lipgd._check import flag, integer, number
-from lipgd.initialization import _FANNED, _SCALED, _parse, _uniform
+from lipgd.initialization import _FANNED, _MEAN_FIELD, _SCALED, _parse, _uniform
 from lipgd.theory._numbers import raised
 from lipgd.theory.initialization._norms import (
     bounded_matrix_norm,
@@ -107,9 +107,9 @@ def _entry_law(name: str, scale: float, fan_in: int, fan_out: int, last: bool) -
     """Return the kind of the entries of a layer, and their scale."""
     if name in _SCALED:
         return name, scale
-    if name == "mean_field":
+    if name in _MEAN_FIELD:
         if last:
-            return "rademacher", 1.0
+            return "rademacher" if name == "mean_field" else "fixed", 1.0
         name = "lecun_normal"
     law, fan_scale = _FANNED[name]
     return "uniform" if law is _uniform else "normal", fan_scale(fan_in, fan_out)
@@ -117,6 +117,8 @@ def _entry_law(name: str, scale: float, fan_in: int, fan_out: int, last: bool) -
 
 def _matrix_norm(kind: str, rows: int, columns: int, scale: float, delta: float) -> float:
     """Return the least of the lines that apply."""
+    if kind == "fixed":  # of rank one, so the sure bound is the norm
+        return raised(scale * math.sqrt(rows * columns), 4.0)
     lines, proxy, sure = _LINES[kind]
     bounds = [line(rows, columns, scale, delta) for line in lines]
     bounds.append(sub_gaussian_matrix_norm(rows, columns, scale * proxy, delta))
