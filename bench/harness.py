@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from problem import Problem, start
+from problem import Problem, XorProblem, start
 from worker import Engine, EngineError, Worker
 
 REFERENCE = Engine("NumPy loop", "numpy_loop")
@@ -88,7 +88,7 @@ def _processors(threads: int) -> set[int]:
 
 @contextmanager
 def opened(
-    engines: Sequence[Engine], problem: Problem, threads: int, failed: dict[str, str]
+    engines: Sequence[Engine], problem: Problem | XorProblem, threads: int, failed: dict[str, str]
 ) -> Iterator[list[Worker]]:
     """Start a worker for every engine; those that cannot start are noted in ``failed``."""
     workers: list[Worker] = []
@@ -104,9 +104,9 @@ def opened(
             worker.close()
 
 
-def reference(problem: Problem, threads: int) -> list[Any]:
+def reference(engine: Engine, problem: Problem | XorProblem, threads: int) -> list[Any]:
     """Return the parameters after the check's steps, made by the reference."""
-    worker = Worker(REFERENCE, problem, threads)
+    worker = Worker(engine, problem, threads)
     try:
         return worker.parameters(problem.check_steps)
     finally:
@@ -131,11 +131,12 @@ def difference(
     return worst
 
 
-def check(workers: Sequence[Worker], problem: Problem, threads: int) -> dict[str, float]:
+def check(
+    workers: Sequence[Worker], problem: Problem | XorProblem, threads: int, engine: Engine
+) -> dict[str, float]:
     """Compare all engines with the reference; a wrong one ends the bench."""
-    expected = reference(problem, threads)
-    given = start(problem)
-    initial = [a for pair in zip(given.weights, given.biases, strict=True) for a in pair]
+    expected = reference(engine, problem, threads)
+    initial = start(problem).initial
     differences = {}
     for worker in workers:
         got = worker.parameters(problem.check_steps)
@@ -168,7 +169,11 @@ def calibrate(worker: Worker, seconds: float) -> int:
 
 
 def measure(
-    engines: Sequence[Engine], problem: Problem, settings: Settings, only_check: bool = False
+    engines: Sequence[Engine],
+    problem: Problem | XorProblem,
+    settings: Settings,
+    only_check: bool = False,
+    reference_engine: Engine = REFERENCE,
 ) -> dict[str, Measurement]:
     """Return a measurement for every engine, by title."""
     failed: dict[str, str] = {}
@@ -176,7 +181,7 @@ def measure(
         results = {engine.title: Measurement(engine.title) for engine in engines}
         for title, reason in failed.items():
             results[title].error = reason
-        for title, error in check(workers, problem, settings.threads).items():
+        for title, error in check(workers, problem, settings.threads, reference_engine).items():
             results[title].difference = error
         for worker in workers:
             results[worker.engine.title].peak_memory = worker.peak_memory()

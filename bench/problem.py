@@ -1,9 +1,10 @@
-"""The regression problems of the benches: data and start are functions of the shape alone."""
+"""The problems of the benches: data and start are functions of the shape alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,33 @@ class Problem:
         return min(max(10**10 // self.flops, 3), 50)
 
 
+#: What is recorded on lifted XOR.
+RECORDED_MARGINS = (
+    "log_risk",
+    "margin",
+    "normalized_margin",
+    "smoothed_margin",
+    "modified_margin",
+)
+
+
+@dataclass(frozen=True)
+class XorProblem:
+    """Lifted XOR, a two-layer network with fixed signs, the logistic loss, a large stepsize."""
+
+    samples: int = 200
+    width: int = 100
+    inputs: int = 3
+    dtype: str = "float64"
+    record_every: int = 100
+    check_steps: int = 400
+
+    @property
+    def label(self) -> str:
+        """The row's name in tables."""
+        return f"lifted XOR {self.samples},{self.width},{self.inputs}:{self.dtype}"
+
+
 @dataclass(frozen=True)
 class Start:
     """Everything an engine is given: initial parameters, data and a rate at which it is stable."""
@@ -51,8 +79,57 @@ class Start:
     y: NDArray[np.floating]
     rate: float
 
+    @property
+    def initial(self) -> Arrays:
+        """What an engine's results begin from."""
+        return [a for pair in zip(self.weights, self.biases, strict=True) for a in pair]
 
-def start(problem: Problem) -> Start:
+    def arguments(self, problem: Problem, threads: int) -> tuple[Any, ...]:
+        """Return what an engine's ``prepare`` takes."""
+        data = (self.weights, self.biases, self.X, self.y)
+        kinds = (problem.activation, problem.loss, self.rate, problem.dtype)
+        return *data, *kinds, threads
+
+
+@dataclass(frozen=True)
+class XorStart:
+    """What an engine is given on lifted XOR."""
+
+    weights: NDArray[np.floating]
+    signs: NDArray[np.floating]
+    X: NDArray[np.floating]
+    y: NDArray[np.floating]
+    rate: float
+    record_every: int
+
+    @property
+    def initial(self) -> Arrays:
+        """What an engine's results begin from: its record begins from nothing."""
+        return [self.weights, np.zeros(1)]
+
+    def arguments(self, problem: XorProblem, threads: int) -> tuple[Any, ...]:
+        """Return what an engine's ``prepare`` takes."""
+        return self, problem.dtype, threads
+
+
+def start(problem: Problem | XorProblem) -> Start | XorStart:
+    """Make the data and the initial parameters."""
+    return _xor(problem) if isinstance(problem, XorProblem) else _regression(problem)
+
+
+def _xor(problem: XorProblem) -> XorStart:
+    """Make corners of the square with noise, lifted by half of the label."""
+    rng = np.random.default_rng(0)
+    corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    corner = corners[np.arange(problem.samples) % 4]
+    y = corner[:, 0] * corner[:, 1]
+    X = np.column_stack([corner + 0.1 * rng.standard_normal(corner.shape), 0.5 * y])
+    signs = np.where(np.arange(problem.width) % 2 == 0, 1.0, -1.0)
+    weights = rng.standard_normal((problem.width, problem.inputs)) / problem.inputs**0.5
+    return XorStart(weights, signs, X, y, 100.0, problem.record_every)
+
+
+def _regression(problem: Problem) -> Start:
     """Make the data, with uniform +-1/sqrt(fan-in) parameters and a noisy sine as the target."""
     rng = np.random.default_rng(0)
     dtype = np.dtype(problem.dtype)

@@ -26,7 +26,11 @@ def main() -> None:
         note(f"the machine is busy (load {machine['load_at_start']:.1f}): times will be too")
     for name in options.case:
         case = importlib.import_module(f"cases.{name}")
-        activations = case.ACTIVATIONS if options.activation == "all" else [options.activation]
+        activations = case.ACTIVATIONS
+        if options.activation != "all":
+            activations = [options.activation or activations[0]]
+            if activations[0] not in case.ACTIVATIONS:
+                raise SystemExit(f"{name} knows {', '.join(case.ACTIVATIONS)}, or all")
         for activation in activations:
             if options.check:
                 case.check(activation, options.only, options.engines, settings)
@@ -42,10 +46,14 @@ def main() -> None:
 
 def _arguments(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("case", nargs="+", choices=names, help="what to measure")
     parser.add_argument(
-        "--activation", default="silu", choices=("silu", "tanh", "gelu", "relu", "all")
+        "case",
+        nargs="+",
+        choices=names,
+        type=lambda name: name.replace("-", "_"),
+        help="what to measure",
     )
+    parser.add_argument("--activation", help="of the case, or all (default: its first)")
     parser.add_argument(
         "--only",
         nargs="+",

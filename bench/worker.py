@@ -17,7 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from problem import Problem, start
+from problem import Problem, XorProblem, start
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -38,7 +38,7 @@ class EngineError(Exception):
 class Worker:
     """A process that prepared one engine for one problem."""
 
-    def __init__(self, engine: Engine, problem: Problem, threads: int) -> None:
+    def __init__(self, engine: Engine, problem: Problem | XorProblem, threads: int) -> None:
         self.engine = engine
         self._connection, child = _SPAWN.Pipe()
         arguments = (child, engine, problem, threads)
@@ -95,7 +95,9 @@ class Worker:
         return answer
 
 
-def _serve(connection: Connection, engine: Engine, problem: Problem, threads: int) -> None:
+def _serve(
+    connection: Connection, engine: Engine, problem: Problem | XorProblem, threads: int
+) -> None:
     try:
         session = _Session(engine, problem, threads)
         connection.send((False, None))
@@ -114,24 +116,13 @@ def _serve(connection: Connection, engine: Engine, problem: Problem, threads: in
 class _Session:
     """The commands of a worker."""
 
-    def __init__(self, engine: Engine, problem: Problem, threads: int) -> None:
+    def __init__(self, engine: Engine, problem: Problem | XorProblem, threads: int) -> None:
         prepare = importlib.import_module(f"peers.{engine.module}").prepare
         self._baseline = _resident("VmRSS")
         self._peak: int | None = None
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the present size
-        given = start(problem)
-        self._train: Callable[[int], list[Any]] = prepare(
-            given.weights,
-            given.biases,
-            given.X,
-            given.y,
-            problem.activation,
-            problem.loss,
-            given.rate,
-            problem.dtype,
-            threads,
-            **engine.options,
-        )
+        arguments = start(problem).arguments(problem, threads)
+        self._train: Callable[[int], list[Any]] = prepare(*arguments, **engine.options)
 
     def parameters(self, steps: int) -> list[Any]:
         result = self._train(steps)

@@ -12,6 +12,8 @@ import torch
 
 import lipgd
 from lipgd._batches import Batches
+from lipgd._columns import column_names
+from lipgd._margin_rule import MARGIN_RECORDS
 
 torch.set_num_threads(1)
 
@@ -113,6 +115,18 @@ def random_problem(
     y = y if loss.startswith("cross") else y.astype(dtype)
     weights = rng.exponential(size=n) if rng.random() < 0.5 else None
     return Problem(net, X, y, loss, weights)
+
+
+def records(problem: Problem) -> list[str]:
+    """Every record that a training on the problem may have, but for what takes long to measure."""
+    net = problem.net
+    without = {"validation_risk"}
+    if problem.loss != "logistic" or net.n_outputs > 1 or problem.sample_weight is not None:
+        without.update(MARGIN_RECORDS)
+    without.add("modified_margin")  # of special networks alone
+    if net.n_parameters > 5000:
+        without.update(("sharpness", "sharpness_residual"))
+    return [name for name in column_names(net._layout) if name not in without]
 
 
 def flat(parameters: lipgd.Network | lipgd.Gradient) -> np.ndarray:

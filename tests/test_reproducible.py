@@ -10,12 +10,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reference import Problem, random_problem
+from reference import Problem, random_problem, records
 
 import lipgd
 from lipgd import _descent
 from lipgd._batches import SAMPLINGS
-from lipgd._columns import column_names
 
 # Layers and samples: from one lane to many, with sums of lanes small and large, and with single
 # samples, units, inputs and outputs, which take paths of their own.
@@ -60,7 +59,7 @@ def computed(problem: Problem, n_threads: int, by: int) -> dict[str, bytes]:
         "outputs": net(X, n_threads=n_threads),
         "jacobian": net.jacobian(X[:200], n_threads=n_threads),
     }
-    record = [name for name in column_names(net._layout) if name != "validation_risk"]
+    record = records(problem)
     for batch_size in (None, max(1, len(X) // 3)):
         run = lipgd.train(
             net,
@@ -106,7 +105,7 @@ def train_with_everything(problem: Problem, steps: int = 60, **options) -> lipgd
     settings = {
         "rate": np.linspace(0.05, 0.01, 60),
         "momentum": 0.6,
-        "record": [n for n in column_names(problem.net._layout) if n != "validation_risk"],
+        "record": records(problem),
         "record_every": 4,
         "n_threads": 2,
     } | options

@@ -27,8 +27,8 @@ HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 LAYERS = (
     "_core types _check _threads _paths _config _files",
     "activations losses schedules constraints history initialization _layout _arguments network",
-    "_batches _caps _columns _step_rule _plan _checkpoint _progress _risk run _descent training"
-    " lipschitz theory margins dynamics",
+    "_batches _caps _columns _margin_rule _step_rule _plan _checkpoint _progress _risk run _descent"
+    " training lipschitz theory margins dynamics",
     "__init__",
     "data plotting report sweeps distributed export",
     "experiments",

@@ -122,8 +122,8 @@ class Descent:
     def _immobile(self) -> str:
         """Say that the last step moved nothing, where the logistic loss has come to that."""
         plan, settings = self.plan, self.plan.settings
-        names = ("net", "inputs", "targets", "trained", "degree", "homogeneity_gap")
-        net, inputs, targets, trained, *rule = (plan.problem[name] for name in names)
+        names = ("net", "inputs", "targets", "trained", "threads", "shared")
+        net, inputs, targets, trained, *threads = (plan.problem[name] for name in names)
         judged = settings.loss.kind == "logistic" and plan.net.n_outputs == 1
         if not judged or targets[2] is not None or settings.batch_size is not None:
             return ""
@@ -131,12 +131,10 @@ class Descent:
         if not rates.any() or not np.array_equal(self.state["parameters"], self.state["previous"]):
             return ""
         data = (net, self.state["parameters"], inputs, targets)
-        threads = (plan.problem["threads"], plan.problem["shared"])
-        loss = plan.problem["loss"]
-        _, gradient, _ = _core.scaled_gradient(*data, loss, trained, *threads)
+        _, gradient, _ = _core.scaled_gradient(*data, plan.problem["loss"], trained, *threads)
         if not gradient.any():
             return "; the last step moved no parameter: the gradient is zero"
-        log_risk = _core.margins(*data, trained, *rule, *threads)[2]
+        log_risk = _core.margins(*data, trained, 1.0, 0.0, *threads)[2]
         return (
             "; the last step moved no parameter: it is below their rounding, at a risk of "
             f"exp({log_risk:.6g})"

@@ -78,8 +78,8 @@ def smoothed(net, X, y, frozen):
 
 def test_the_parts_of_a_step_are_those_of_the_pulled_back_network(level, dtype):
     X, y = lifted(dtype)
-    net = mean_field(dtype, b=4.0)
-    settings = dict(loss="logistic", rate=8.0, frozen=FROZEN)
+    net = mean_field(dtype, b=8.0)
+    settings = dict(loss="logistic", rate=3.0, frozen=FROZEN)
     steps = 60
     run = lipgd.train(net, X, y, steps=steps, record=RECORDS, **settings)
     networks = networks_of(net, X, y, steps, **settings)
@@ -111,7 +111,7 @@ def test_the_parts_of_a_step_are_those_of_the_pulled_back_network(level, dtype):
         assert scaling == pytest.approx(expected, abs=1e-12)
         change = run.history["smoothed_margin"][[step, step + 1]]
         assert direction + scaling == pytest.approx(math.log(change[1] / change[0]), abs=1e-12)
-    assert checked > 20
+    assert checked > 15
     assert math.isnan(run.history["margin_direction"][-1])
 
 
@@ -142,9 +142,7 @@ def test_pauses_and_resumes_leave_the_bits(level, tmp_path, threads):
         for name in RECORDS:
             np.testing.assert_array_equal(part.history[name], whole.history[name], name)
     # A callback at every step returns to Python after each.
-    stops = lipgd.train(
-        net, X, y, steps=40, callback=lambda _: False, callback_every=1, **settings
-    )
+    stops = lipgd.train(net, X, y, steps=40, callback=lambda _: False, callback_every=1, **settings)
     for name in RECORDS:
         np.testing.assert_array_equal(stops.history[name], whole.history[name], name)
 

@@ -29,9 +29,7 @@ def linear(dtype=np.float64):
 
 
 def test_a_jump_beyond_the_range_says_so(level, dtype):
-    run = lipgd.train(
-        linear(dtype), X, y, loss="logistic", rate=4000.0, steps=5, record=RECORD
-    )
+    run = lipgd.train(linear(dtype), X, y, loss="logistic", rate=4000.0, steps=5, record=RECORD)
     assert run.status == "finished"
     log_risk = run.history["log_risk"]
     assert log_risk[0] == pytest.approx(np.log(np.log(2)), rel=1e-14)
@@ -44,7 +42,8 @@ def test_a_jump_beyond_the_range_says_so(level, dtype):
         # Nothing is known of the step from a margin that is not positive, and of the last.
         missing = [0, 5] if name in ("margin_direction", "margin_scaling") else []
         assert np.isnan(values).nonzero()[0].tolist() == missing, name
-        assert np.isfinite(np.delete(values, missing)).all(), name
+        # The smoothed margin of the network of zeros is negative, and its norm is zero.
+        assert np.isfinite(values[1:5]).all(), name
     assert run.history["risk"][1] == 0.0 and run.history["sharpness"][1] == 0.0
     assert (run.history["margin_direction"][1:5] == 0.0).all()
     # The first step is that of the gradient at zero.
@@ -149,7 +148,13 @@ def test_a_certified_run_never_rises_again(level, activation):
         return
     for rate in (1.0, 50.0, 300.0, 1e4):
         run = lipgd.train(
-            net, dataset.X, dataset.y, loss="logistic", rate=rate, steps=3000, record=["log_risk"],
+            net,
+            dataset.X,
+            dataset.y,
+            loss="logistic",
+            rate=rate,
+            steps=3000,
+            record=["log_risk"],
             frozen=["W2", "b1", "b2"],
         )
         log_risk = run.history["log_risk"]

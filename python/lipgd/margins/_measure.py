@@ -136,8 +136,10 @@ def margins(
     _, flat, log_scale = _core.scaled_gradient(*call, loss._code, trained, *threads)
     for array in (q, slopes):
         array.flags.writeable = False
-    # The gradient and the risk may both be beyond the range of numbers, but not their quotient.
-    factor = math.exp(log_scale - log_risk)
+    # The gradient and the risk may both be beyond the range of numbers, but not their quotient. A
+    # gradient out of range is times e^margin, and the risk then the mean of the e^-q.
+    excess = math.log(np.exp(margin - q).mean()) if log_scale else log_risk
+    factor = math.exp(-excess)
     gradient = (flat.astype(np.float64) * factor).astype(net.dtype)
     return Margins(
         values=q,

@@ -91,11 +91,10 @@ def separability(X: ArrayLike, y: ArrayLike, *, bias: bool = False) -> Separabil
     >>> lipgd.margins.separability([[1.0, 1.0], [1.0, 1.0]], [1, -1]).separable
     False
     """
-    columns = real_array("X", X).shape[1] if real_array("X", X).ndim == 2 else 0
-    samples = finite_inputs_of("X", X, columns, np.dtype(np.float64)).astype(np.float64)
-    labels, _ = targets_of(
-        "y", y, losses.get("logistic"), len(samples), 1, np.dtype(np.float64)
-    )
+    given = real_array("X", X)
+    columns = given.shape[1] if given.ndim == 2 else 0
+    samples = finite_inputs_of("X", given, columns, np.dtype(np.float64)).astype(np.float64)
+    labels, _ = targets_of("y", y, losses.get("logistic"), len(samples), 1, np.dtype(np.float64))
     assert labels is not None
     if flag("bias", bias):
         samples = np.column_stack([samples, np.ones(len(samples))])
@@ -106,7 +105,7 @@ def _nonnegative_least_squares() -> Callable[..., Any]:
     try:
         from scipy.optimize import nnls
     except ImportError as error:
-        raise ImportError('separability needs SciPy: pip install "lipgd[margins]"') from error
+        raise ImportError('separability needs SciPy: pip install "lipgd[scipy]"') from error
     solve: Callable[..., Any] = nnls
     return solve
 
@@ -126,7 +125,7 @@ def _hard_margin(rows: DoubleArray, solve: Callable[..., Any]) -> Separability:
         weights, direction = _least_distance(scaled[working], solve)
         upper = float(np.linalg.norm(weights @ scaled[working])) + rounding
         if direction is None:
-            return Separability(False, 0.0, upper * size, None)
+            return Separability(False, 0.0, float(upper * size), None)
         products = scaled @ direction
         margin = float(products.min())
         inner = float(products[working].min())
@@ -136,9 +135,9 @@ def _hard_margin(rows: DoubleArray, solve: Callable[..., Any]) -> Separability:
         most = np.argsort(products[fresh])[: max(_ROWS_AT_ONCE, len(working) // 2)]
         working = np.concatenate([working, fresh[most]])
     if margin <= rounding:
-        return Separability(False, 0.0, upper * size, None)
+        return Separability(False, 0.0, float(upper * size), None)
     direction.flags.writeable = False
-    return Separability(True, (margin - rounding) * size, upper * size, direction)
+    return Separability(True, (margin - rounding) * size, float(upper * size), direction)
 
 
 def _least_distance(
@@ -159,4 +158,11 @@ def _least_distance(
     length = float(np.linalg.norm(nearest))
     if length <= 1e-13 * math.sqrt(n):
         return weights, None
-    return weights, nearest / length
+    # The shortest w that meets the rows of the hull's nearest face with equality is more precise
+    # where the margin is narrow.
+    face = rows[weights > 0.0]
+    shortest = np.linalg.lstsq(face, np.ones(len(face)), rcond=None)[0]
+    candidates = [nearest / length]
+    if np.isfinite(shortest).all() and shortest.any():
+        candidates.append(shortest / np.linalg.norm(shortest))
+    return weights, max(candidates, key=lambda direction: float((rows @ direction).min()))

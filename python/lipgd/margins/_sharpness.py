@@ -21,7 +21,7 @@ __all__ = ["Sharpness", "sharpness"]
 
 @dataclass(frozen=True, eq=False)
 class Sharpness:
-    """The largest eigenvalue of a Hessian as Lanczos' process finds it. ``float()`` gives the value.
+    """The largest eigenvalue of a Hessian as Lanczos' process finds it; ``float()`` is its value.
 
     Attributes
     ----------
