@@ -13,7 +13,7 @@ from lipgd.plotting._style import legend, library, line_style, log_values
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["boxes", "dots", "lines", "name_axes"]
+__all__ = ["boxes", "dots", "lines", "name_axes", "point_style"]
 
 
 def lines(ax: Axes, rows: Rows, x: str, y: str, by: str, **look: Any) -> Rows:
@@ -36,8 +36,12 @@ def dots(ax: Axes, rows: Rows, x: str, y: str, by: str) -> None:
     """Draw points of two columns, a colour and a marker per value of ``by``."""
     for place, name in enumerate(rows.values(by)):
         part = rows.where(**{by: name})
-        style = {**line_style(place, place, len(part)), "linestyle": "none", "markevery": 1}
-        ax.plot(part[x], part[y], label=str(name), **style)
+        ax.plot(part[x], part[y], label=str(name), **point_style(place))
+
+
+def point_style(series: int) -> dict[str, Any]:
+    """Return the look of points without a line."""
+    return {**line_style(series, series, 1), "linestyle": "none"}
 
 
 def boxes(ax: Axes, rows: Rows, y: str, by: str) -> None:
@@ -53,9 +57,19 @@ def boxes(ax: Axes, rows: Rows, y: str, by: str) -> None:
 
 
 def name_axes(
-    ax: Axes, x: str, y: str, *, title: str = "", log: str = "", ticks: Sequence[float] = ()
+    ax: Axes,
+    x: str,
+    y: str,
+    *,
+    title: str = "",
+    log: str = "",
+    ticks: Sequence[float] = (),
+    key: str | None = "",
 ) -> None:
-    """Set the labels, a title and logarithmic axes (``"x"``, ``"y"`` or ``"xy"``), and a legend."""
+    """Set labels, a title and logarithmic axes (``"x"``, ``"y"`` or ``"xy"``).
+
+    There is a legend with the title ``key`` if there are several lines, or none if it is None.
+    """
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.set_title(title, fontsize=10)
@@ -68,5 +82,7 @@ def name_axes(
         ax.xaxis.set_minor_locator(ticker.NullLocator())
     if "y" in log:
         log_values(ax)
-    if len(ax.get_legend_handles_labels()[1]) > 1:
+    if key is not None and len(ax.get_legend_handles_labels()[1]) > 1:
         legend(ax)
+        drawn: Any = ax.get_legend()
+        drawn.set_title(key, {"size": 8})

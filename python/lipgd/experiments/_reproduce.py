@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -157,7 +158,8 @@ def _block(folder: Path, block: str | TableOf | Picture, command: str) -> str | 
     if isinstance(block, TableOf):
         block.rows.write(folder / "tables" / f"{block.name}.csv")
         headings = [block.headings.get(c, c.replace("_", " ")) for c in block.rows.columns]
-        return report.table(headings, block.rows.cells, caption=block.caption, command=command)
+        cells = [[None if _is_nan(v) else v for v in row] for row in block.rows.cells]
+        return report.table(headings, cells, caption=block.caption, command=command)
     if isinstance(block, Picture):
         path = folder / "figures" / block.name
         plotting.save(block.figure, path)
@@ -165,6 +167,10 @@ def _block(folder: Path, block: str | TableOf | Picture, command: str) -> str | 
         svg = path.with_suffix(".svg")
         return report.figure(svg, alt=block.alt, caption=block.caption, command=command)
     return block
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _setting(command: str) -> report.Html:

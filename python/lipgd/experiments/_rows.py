@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lipgd._files import atomic_writer
 
-__all__ = ["Rows", "exponent"]
+__all__ = ["Rows", "exponent", "mean"]
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,10 @@ def exponent(x: npt.ArrayLike, y: npt.ArrayLike) -> float:
     if len(np.unique(across[good])) < 2:
         return float("nan")
     return float(np.polyfit(np.log(across[good]), np.log(up[good]), 1)[0])
+
+
+def mean(values: npt.ArrayLike) -> float:
+    """Return the mean of the numbers that are not NaN, NaN if there are none."""
+    numbers = np.asarray(values, float)
+    known = numbers[~np.isnan(numbers)]
+    return float(known.mean()) if known.size else float("nan")

@@ -6,11 +6,40 @@ Each module here is a part: its trainings, and what their table says.
 from __future__ import annotations
 
 from lipgd.experiments._study import Request, Study
-from lipgd.experiments.rate_constraints import _schedules
+from lipgd.experiments.rate_constraints import (
+    _activations,
+    _caps,
+    _controller,
+    _depth,
+    _descent,
+    _distribution,
+    _front,
+    _gap,
+    _methods,
+    _real,
+    _samples,
+    _schedules,
+    _width,
+)
 
 __all__ = ["studies"]
 
-_PARTS = (_schedules,)
+#: In the order of the page.
+_PARTS = (
+    _samples,
+    _width,
+    _schedules,
+    _distribution,
+    _depth,
+    _methods,
+    _activations,
+    _front,
+    _descent,
+    _gap,
+    _caps,
+    _controller,
+    _real,
+)
 
 
 def studies(request: Request) -> list[Study]:
