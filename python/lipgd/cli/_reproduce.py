@@ -14,6 +14,7 @@ The numbers depend on neither the number of jobs nor the load of the machine.
 _EXAMPLES = """\
   lipgd reproduce rate-constraints --quick    less than a minute
   lipgd reproduce rate-constraints            all of it, less than 15 minutes on two cores
+  lipgd reproduce large-stepsize --data cifar-10-batches-bin
 """
 _CODES = {"finished": 0, "interrupted": 130}
 

@@ -3,7 +3,7 @@
 >>> from lipgd.experiments.demo import demo
 >>> from lipgd import experiments
 >>> experiments.names()
-('rate-constraints',)
+('rate-constraints', 'large-stepsize')
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ _EXPERIMENTS = {
         "Learning rates and Lipschitz constants",
         "What learning rates do to the Lipschitz constant: trainings of small networks with "
         "constant and with decaying rates. Sentences with numbers are computed from the tables.",
+    ),
+    "large-stepsize": _Experiment(
+        "large_stepsize",
+        "Gradient descent with large stepsizes",
+        "What large constant stepsizes do on the logistic loss: when the risk stops oscillating, "
+        "what is certified, how fast it falls. Sentences with numbers are computed from the "
+        "tables.",
+        takes_data=True,
     ),
 }
 

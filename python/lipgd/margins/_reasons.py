@@ -24,8 +24,7 @@ REASONS = {
     "kappa too large for the margin": "the smoothed margin does not exceed kappa in the record",
     "alpha <= 0": "the slope of the activation is not bounded away from 0",
     "not separable": "no hyperplane through the origin separates the data strictly",
-    "separability unknown": "whether the data are separable was not decided: install SciPy and "
-    "scikit-learn",
+    "separability unknown": "whether the data are separable was not decided: install SciPy",
     "not reached in the record": "the risk is not low enough for the certificate at any row",
     "stepsize of another length": "the stepsize is not that of Theorem 7 for the steps taken",
     "too few steps": "there are too few steps for the conditions of Theorem 7",

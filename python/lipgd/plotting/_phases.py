@@ -86,11 +86,7 @@ def phase_risk(
         _shade(ax, run, found)
         _mark(ax, found)
     label = "decimal logarithm of the risk" if tiny else "risk"
-    finish(ax, run.history, label, log=not tiny)
-    if (box := ax.get_legend()) is not None:  # over shades and marks
-        box.set_frame_on(True)
-        box.get_frame().set(facecolor="white", alpha=0.8, linewidth=0)
-    return ax
+    return _finish(ax, run.history, label, log=not tiny)
 
 
 def scaled_risk(
@@ -134,8 +130,14 @@ def scaled_risk(
     if found is not None and found.constants is not None and found.certified is not None:
         floor = 1.0 / found.constants.gradient_bound**2
         words = label_of(line, "lower limit of Theorem 4")
-        ax.axhline(floor, color=ax.get_lines()[-1].get_color(), linestyle=":", label=words)
-    return finish(ax, run.history, "stepsize x step x risk", log=True)
+        drawn = ax.get_lines()[-1]
+        look: dict[str, Any] = {
+            "color": drawn.get_color(),
+            "marker": drawn.get_marker(),
+            "markevery": [],
+        }
+        ax.axhline(floor, linestyle=":", label=words, **look)
+    return _finish(ax, run.history, "stepsize x step x risk", log=True)
 
 
 def margins(history_or_run: History | Run, *, ax: Axes | None = None, **line: Any) -> Axes:
@@ -182,7 +184,7 @@ def margins(history_or_run: History | Run, *, ax: Axes | None = None, **line: An
     best = float(np.nanmax(drawn, initial=0.0))
     if best > 0.0:
         ax.set_ylim(max(float(np.nanmin(drawn)), -0.5 * best), 1.1 * best)
-    return finish(ax, history, "margin / norm^degree", log=False)
+    return _finish(ax, history, "margin / norm^degree", log=False)
 
 
 def sharpness(run: Run, *, ax: Axes | None = None, **line: Any) -> Axes:
@@ -228,10 +230,10 @@ def sharpness(run: Run, *, ax: Axes | None = None, **line: Any) -> Axes:
     rates = _rates(run)
     if len(rates):
         threshold = 2.0 / rates[np.minimum(history.step, len(rates) - 1)]
-        look = {"label": label_of(line, "2 / stepsize"), "marker": "", "linestyle": "--"}
+        look = {"label": label_of(line, "2 / stepsize"), "markevery": [], "linestyle": "--"}
         _line(ax, history.step, threshold, {**line, **look}, (series, 1))
     logarithmic_steps(ax, history)
-    return finish(ax, history, "largest eigenvalue of the Hessian", log=True)
+    return _finish(ax, history, "largest eigenvalue of the Hessian", log=True)
 
 
 def phases(
@@ -286,6 +288,15 @@ def phases(
         for name, run in several.items():
             draw(run, ax=ax, **({"label": name} if name else {}))
     return figure
+
+
+def _finish(ax: Axes, history: History, label: str, log: bool) -> Axes:
+    """Finish, with a legend that can be read over lines and shades."""
+    finish(ax, history, label, log)
+    if (box := ax.get_legend()) is not None:
+        box.set_frame_on(True)
+        box.get_frame().set(facecolor="white", alpha=0.8, linewidth=0)
+    return ax
 
 
 def _shared_panels(runs: Mapping[str, Run]) -> list[Any]:
