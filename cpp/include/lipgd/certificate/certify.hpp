@@ -129,9 +129,9 @@ class Certifier {
   /// True when nothing is left to do, false when more columns may help.
   bool ascend(PowerIteration& iteration, bool may_stall) {
     const Index first = result_.sweeps;
-    const Index pace = check_pace();
+    const Index pace = warm_ ? 4 : check_pace();
     Index next_check = first + (warm_ ? 2 : pace);
-    double last_gap = infinity();
+    double last_gap = infinity(), last_value = 0.0;
     Index slow = 0;
     while (result_.sweeps < options_.max_sweeps && in_time()) {
       const double value = iteration.sweep();
@@ -139,13 +139,21 @@ class Certifier {
       if (!(value > 0.0) || !std::isfinite(value)) return true;
       primal_ = std::max(primal_, value);
       if (result_.sweeps < next_check) continue;
+      // What the last sweeps gained is less than what is left to gain.
+      const bool rising = value - last_value > 2.0 * options_.tolerance * value;
+      last_value = value;
+      if (rising && result_.sweeps + pace < options_.max_sweeps) {
+        next_check = result_.sweeps + (pace + 1) / 2;
+        continue;
+      }
       check(iteration);
       if (gap() <= options_.tolerance) return true;
       const double hoped = 1.0 - primal_ / std::min(best_, promising_);
       slow = hoped > 0.7 * last_gap ? slow + 1 : 0;
       if (slow >= 3 && may_stall) return false;
       last_gap = hoped;
-      next_check = result_.sweeps + std::max(pace, (result_.sweeps - first) / 2);
+      const Index growth = two_layer_ ? 4 : 2;
+      next_check = result_.sweeps + std::max(pace, (result_.sweeps - first) / growth);
     }
     if (best_ == infinity() && result_.sweeps > first && !team_.cancelled()) check(iteration);
     return true;
@@ -161,7 +169,7 @@ class Certifier {
       const double side = two_layer_ ? std::min(rows, columns) : std::max(rows, columns);
       look += two_layer_ ? rows * columns * side : 4.0 * rows * columns * side;
     }
-    return std::clamp<Index>(static_cast<Index>(look / sweep), 10, 25);
+    return std::clamp<Index>(static_cast<Index>(look / sweep), 8, 40);
   }
 
   void check(const PowerIteration& iteration) {
@@ -209,12 +217,13 @@ class Certifier {
     const std::vector<double>& ladder = inflations();
     std::size_t rung = std::min(rung_, ladder.size() - 1);
     bool found = try_inflated(t, ladder[rung]);
-    if (found) {
-      while (rung > 0 && gap() > options_.tolerance && try_inflated(t, ladder[rung - 1])) --rung;
-    } else {
-      while (!found && rung + 1 < ladder.size() && in_time())
-        found = try_inflated(t, ladder[++rung]);
+    while (!found && rung + 1 < ladder.size() && in_time()) {
+      rung = std::min(rung + 3, ladder.size() - 1);
+      found = try_inflated(t, ladder[rung]);
     }
+    while (found && rung > 0 && gap() > options_.tolerance && in_time() &&
+           try_inflated(t, ladder[rung - 1]))
+      --rung;
     rung_ = rung > 0 ? rung - 1 : 0;
   }
 
