@@ -158,7 +158,7 @@ def _block(folder: Path, block: str | TableOf | Picture, command: str) -> str | 
     if isinstance(block, TableOf):
         block.rows.write(folder / "tables" / f"{block.name}.csv")
         headings = [block.headings.get(c, c.replace("_", " ")) for c in block.rows.columns]
-        cells = [[None if _is_nan(v) else v for v in row] for row in block.rows.cells]
+        cells = [[_shown(value) for value in row] for row in block.rows.cells]
         return report.table(headings, cells, caption=block.caption, command=command)
     if isinstance(block, Picture):
         path = folder / "figures" / block.name
@@ -169,8 +169,11 @@ def _block(folder: Path, block: str | TableOf | Picture, command: str) -> str | 
     return block
 
 
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+def _shown(value: Any) -> Any:
+    """Return a value of a table as readers see it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _setting(command: str) -> report.Html:

@@ -34,10 +34,10 @@ _PARTS = (
     _methods,
     _activations,
     _front,
-    _descent,
-    _gap,
     _caps,
     _controller,
+    _descent,
+    _gap,
     _real,
 )
 

@@ -86,8 +86,9 @@ def _sentence(summary: Rows) -> str:
     else:
         verdict = f"Yes: they are alike at the same training risk but for depth {named(apart)}"
     numbers = "; ".join(
-        f"depth {depth}: largest difference at equal risk {worst[depth] - 1:+.0%}, and at the end "
-        f"the constant rate's local constant is {ends[depth]:.2f} times that of the fast decay"
+        f"depth {depth}: the decay that differs most has {worst[depth]:.2f} times the constant "
+        f"rate's local constant at equal risk; at the end the constant rate has {ends[depth]:.2f} "
+        "times that of the fast decay"
         for depth in depths
     )
     return f"Does depth change what a constant rate does to the regularity? {verdict} ({numbers})."

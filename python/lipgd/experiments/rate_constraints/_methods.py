@@ -212,14 +212,11 @@ def _methods_in_words(summary: Rows) -> str:
         if name != "gradient descent":
             kind = "rougher" if value > 1 + _NEAR else "smoother" if value < 1 - _NEAR else "alike"
             groups[kind].append(f"{name} ({value:.2f})")
-    parts = [
-        f"rougher than gradient descent by more than {_NEAR:.0%}: {named(groups['rougher'])}",
-        f"smoother: {named(groups['smoother'])}",
-        f"alike: {named(groups['alike'])}",
-    ]
+    parts = "; ".join(f"{kind}: {named(found)}" for kind, found in groups.items())
     return (
-        "With constant rates and at the least training risk that all methods reach, the local "
-        f"Lipschitz constant over that of gradient descent is {'; '.join(parts)}."
+        "With constant rates and at the least training risk that all methods reach, compared with "
+        "gradient descent (local Lipschitz constant over that of gradient descent, alike within "
+        f"{_NEAR:.0%}), {parts}."
     )
 
 
