@@ -118,7 +118,7 @@ def _hard_margin(rows: DoubleArray, solve: Callable[..., Any]) -> Separability:
         return Separability(False, 0.0, 0.0, None)  # no direction has a margin on a zero
     scaled = rows / size
     # What rounding may do to a product of such a row with a unit vector.
-    rounding = 2.0 * (rows.shape[1] + 4) * np.finfo(np.float64).eps
+    rounding = 2.0 * (rows.shape[1] + 4) * float(np.finfo(np.float64).eps)
     working = np.argsort(scaled @ scaled.mean(axis=0))[: max(_ROWS_AT_ONCE, rows.shape[1] + 1)]
     upper = math.inf
     while True:
