@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -113,6 +114,18 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
         page_of(tmp_path / str(jobs), tiny(range(1, 30)), jobs)
     for name in ("rows/tiny.csv", "figures/p.svg", "report.html"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+
+
+def test_a_missing_library_is_known_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    study = Study("s", "S", [lambda: pytest.fail("work")], lambda table: Findings([]))
+    with pytest.raises(ImportError, match=r'pip install "lipgd\[plot\]"'):
+        page_of(tmp_path / "out", study)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failing_job_is_not_hidden() -> None:

@@ -92,6 +92,7 @@ def reproduce_studies(
     progress: bool,
 ) -> Reproduction:
     """Run the studies and write ``report.html``, tables and figures to a folder."""
+    plotting.panels(1)  # a missing library is known before any work
     target = Path(folder)
     for name in ("figures", "tables", "rows"):
         (target / name).mkdir(parents=True, exist_ok=True)
