@@ -11,7 +11,7 @@ from reference import random_network
 import lipgd
 from lipgd.margins import margins
 
-mpmath.mp.dps = 400
+mpmath.mp.dps = 60
 
 
 def exact(q):
@@ -25,7 +25,7 @@ def identity_network(dtype=np.float64):
     return lipgd.Network([np.ones((1, 1), dtype)])
 
 
-@pytest.mark.parametrize("n_samples", [1, 2, 7, 1000])
+@pytest.mark.parametrize("n_samples", [1, 2, 7, 200])
 def test_log_risk_and_smoothed_margin_agree_with_long_arithmetic(level, n_samples):
     rng = np.random.default_rng(n_samples)
     # Risks from 1 to 1e-300, at all the seams of the formulas.
@@ -129,6 +129,7 @@ def test_homogeneous_networks_have_no_gap_and_others_may_have_none():
     first = lipgd.Network([*first.weights, np.ones((1, 4))], [np.ones(5), None, None], "relu")
     assert margins(first, X, y).homogeneity_gap == 0.0
     assert margins(first, X, y, frozen=["b1"]).homogeneity_gap is None
+    assert found.relative_homogeneity_error in (found.homogeneity_error / found.smoothed, math.inf)
     deep = margins(relu.replace(activation="gelu"), X, y)
     assert deep.homogeneity_gap is None and deep.modified_margin is None
 

@@ -50,7 +50,7 @@ def dense_eigenvalues(net, X, y, loss, frozen=(), weight=None):
     return np.linalg.eigvalsh((hessian + hessian.T) / 2)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("activation", sorted(PHI))
 @pytest.mark.parametrize("loss", ["logistic", "mse", "cross_entropy(0.0)"])
 def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(level, dtype, seed, activation, loss):
@@ -106,16 +106,29 @@ def test_many_parameters_restart_and_agree_with_the_residual():
     assert short.products == 4 and not short.converged
 
 
-def test_a_warm_start_costs_few_products():
-    net, X, y = two_clusters()
-    before = sharpness(net, X, y, tolerance=1e-3)
-    trained = lipgd.train(net, X, y, loss="logistic", rate=2.0, steps=20, record=()).network
-    after = sharpness(trained, X, y, start=before, tolerance=1e-3)
-    cold = sharpness(trained, X, y, tolerance=1e-9)
-    assert after.converged and after.residual <= 1e-3 * after.value
-    assert after.value == pytest.approx(cold.value, rel=1e-4)
-    # A product costs two to three gradients: at most 15 of them.
-    assert after.products <= 5
+@pytest.mark.parametrize(
+    ("activation", "init", "frozen", "rate"),
+    [
+        ("silu", "torch", (), 0.5),
+        ("gelu", "he_normal", (), 0.1),
+        ("leaky(softplus, 0.5)", "mean_field_balanced", ("W2", "b2"), 200.0),
+    ],
+)
+def test_a_warm_start_costs_few_products(activation, init, frozen, rate):
+    """At 500 samples, 500 neurons, 10 inputs, where a product costs about two gradients."""
+    _, X, y = two_clusters()
+    net = lipgd.Network.create([10, 500, 1], activation, init)
+    settings = dict(loss="logistic", rate=rate, frozen=frozen, record=())
+    net = lipgd.train(net, X, y, steps=100, **settings).network
+    last, products = sharpness(net, X, y, frozen=frozen, tolerance=1e-3), []
+    for _ in range(5):
+        net = lipgd.train(net, X, y, steps=10, **settings).network
+        last = sharpness(net, X, y, frozen=frozen, start=last, tolerance=1e-3)
+        assert last.converged and last.residual <= 1e-3 * last.value
+        products.append(last.products)
+    cold = sharpness(net, X, y, frozen=frozen, tolerance=1e-7)
+    assert last.value == pytest.approx(cold.value, rel=1e-4)
+    assert max(products) <= 7 and np.mean(products) <= 6
 
 
 def test_the_start_cannot_hide_a_larger_eigenvalue():

@@ -72,6 +72,15 @@ class Margins:
     homogeneity_error: float
     log_risk_gradient: Gradient = field(repr=False)
 
+    @property
+    def relative_homogeneity_error(self) -> float:
+        """``homogeneity_error / smoothed``; inf where the smoothed margin is not positive.
+
+        Under gradient flow the smoothed margin loses at most this times the growth of the logarithm
+        of ``parameter_norm ** degree`` (section 4.1).
+        """
+        return self.homogeneity_error / self.smoothed if self.smoothed > 0.0 else math.inf
+
 
 def margins(
     net: Network,

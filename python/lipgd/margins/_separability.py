@@ -137,7 +137,7 @@ def _hard_margin(rows: DoubleArray, solve: Callable[..., Any]) -> Separability:
     if margin <= rounding:
         return Separability(False, 0.0, float(upper * size), None)
     direction.flags.writeable = False
-    return Separability(True, (margin - rounding) * size, float(upper * size), direction)
+    return Separability(True, float((margin - rounding) * size), float(upper * size), direction)
 
 
 def _least_distance(
