@@ -28,7 +28,7 @@ from lipgd.run import Run
 from lipgd.training import train
 
 if TYPE_CHECKING:
-    from lipgd import data, experiments, margins, plotting, report, theory
+    from lipgd import data, dynamics, experiments, margins, plotting, report, theory
     from lipgd.sweeps import sweep
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Run",
     "activations",
     "data",
+    "dynamics",
     "experiments",
     "get_cmake_dir",
     "get_include",
@@ -63,7 +64,7 @@ __all__ = [
 __version__: str = _build_info["version"]
 
 #: Leaves that are imported when they are first used.
-_LEAVES = ("data", "experiments", "margins", "plotting", "report", "theory")
+_LEAVES = ("data", "dynamics", "experiments", "margins", "plotting", "report", "theory")
 
 
 def __getattr__(name: str) -> Any:
