@@ -115,6 +115,11 @@ struct Training {
       const auto numbers = directions[i++].cast<Array<double>>();
       norm->set_memory({numbers.data(), numbers.data() + numbers.size()});
     }
+    for (lipgd::SdpBound* bound : descent.sdp_bounds()) {
+      if (i >= directions.size()) return;
+      const auto numbers = directions[i++].cast<Array<double>>();
+      bound->set_memory({numbers.data(), numbers.data() + numbers.size()});
+    }
     if (lipgd::Sharpness<Scalar>* sharpness = descent.sharpness()) {
       if (i >= directions.size()) return;
       const auto numbers = directions[i].cast<Array<double>>();
@@ -125,6 +130,10 @@ struct Training {
     directions.attr("clear")();
     for (const lipgd::SpectralNorm* norm : descent.spectral_norms()) {
       const std::vector<double> numbers = norm->memory();
+      directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
+    }
+    for (const lipgd::SdpBound* bound : descent.sdp_bounds()) {
+      const std::vector<double> numbers = bound->memory();
       directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
     }
     if (const lipgd::Sharpness<Scalar>* sharpness = descent.sharpness()) {

@@ -31,6 +31,7 @@ _QUANTITIES = {
     "margin_scaling": "",
     "sharpness": "",
     "sharpness_residual": "",
+    "lipschitz_upper_sdp": "",
 }
 
 

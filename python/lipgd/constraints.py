@@ -12,7 +12,7 @@ __all__ = ["Constraint", "LipschitzTarget", "RateCaps"]
 
 #: In the order of the C++ enumerations.
 METHODS = ("none", "retract", "rates")
-CERTIFICATES = ("product", "balanced")
+CERTIFICATES = ("product", "balanced", "sdp")
 CONTROLLERS = ("conservative", "chord", "monotone_chord")
 CAP_MODES = ("none", "observed", "carry_over", "displacement")
 #: Modes that the core knows nothing of.
@@ -35,7 +35,8 @@ class LipschitzTarget:
         general not stationary, and the run says so; biases go on moving.
     certificate : str
         ``"product"`` of spectral norms and activation constants, for any depth; ``"balanced"``, up
-        to twice tighter, for two weight matrices and the method ``"retract"``.
+        to twice tighter, for two weight matrices and the method ``"retract"``; ``"sdp"``, the
+        tightest, for any depth and the method ``"retract"``.
     controller : str
         How the method ``"rates"`` finds its rate: ``"conservative"`` (triangle inequality),
         ``"chord"`` (norms are convex, so it sees directions that shrink) or ``"monotone_chord"``
@@ -73,18 +74,13 @@ class LipschitzTarget:
     def __post_init__(self) -> None:
         number("limit", self.limit, above=0)
         choice("method", self.method, METHODS[1:])
-        if self.certificate == "sdp":
-            raise ValueError(
-                "certificate is 'sdp', which this version does not have yet, expected product or "
-                "balanced"
-            )
         choice("certificate", self.certificate, CERTIFICATES)
         choice("controller", self.controller, CONTROLLERS)
         flag("rescale_initial", self.rescale_initial)
         number("theta", self.theta, above=0, below=1)
-        if self.certificate == "balanced" and self.method == "rates":
+        if self.certificate != "product" and self.method == "rates":
             raise ValueError(
-                "certificate is 'balanced', but method is 'rates', which steers the product of "
+                f"certificate is {self.certificate!r}, but method is 'rates', which steers the product of "
                 "norms, expected certificate='product' or method='retract'"
             )
 

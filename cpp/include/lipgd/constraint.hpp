@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "lipgd/certificate/follow.hpp"
 #include "lipgd/layer_norms.hpp"
 #include "lipgd/reduce.hpp"
 
@@ -24,7 +25,7 @@ struct CapRule {
 
 /// Keeps the Lipschitz bound of the network below a limit (rate-constraints.md, section 6.5).
 enum class TargetMethod : int { none, retract, rates };
-enum class CertificateKind : int { product, balanced };
+enum class CertificateKind : int { product, balanced, sdp };
 enum class Controller : int { conservative, chord, monotone_chord };
 
 struct TargetRule {
@@ -45,13 +46,19 @@ struct SlopeConstants {
 class Certificate {
  public:
   Certificate(const Architecture& net, CertificateKind kind, const SlopeConstants& slopes)
-      : net_(&net), kind_(kind), slopes_(slopes), layers_(net), pieces_(4) {
-    require(kind == CertificateKind::product || net.depth() == 2,
+      : net_(&net),
+        kind_(kind),
+        slopes_(slopes),
+        layers_(net),
+        pieces_(4),
+        sdp_(net, slopes.lower, slopes.upper) {
+    require(kind != CertificateKind::balanced || net.depth() == 2,
             "the balanced certificate is for two weight matrices");
   }
 
   template <class Scalar>
   double operator()(const Scalar* parameters) {
+    if (kind_ == CertificateKind::sdp) return sdp_(parameters);
     layers_.measure(parameters);
     const double product = layers_.product(slopes_.lipschitz);
     if (kind_ == CertificateKind::product) return product;
@@ -61,6 +68,7 @@ class Certificate {
 
   std::vector<SpectralNorm>& layer_states() { return layers_.states(); }
   std::vector<SpectralNorm>& piece_states() { return pieces_; }
+  SdpBound& sdp() { return sdp_; }
 
  private:
   /// |m| |B^T W| + h min(|L^-1 B| |L W|, ||B|^T |W||), rate-constraints.md (2), with the slopes in
@@ -114,6 +122,7 @@ class Certificate {
   SlopeConstants slopes_;
   LayerNorms layers_;
   std::vector<SpectralNorm> pieces_;
+  SdpBound sdp_;
 };
 
 namespace detail {

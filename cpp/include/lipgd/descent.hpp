@@ -98,6 +98,8 @@ class Descent {
     return all;
   }
 
+  /// Those of the certificates that follow the weights.
+  std::vector<SdpBound*> sdp_bounds() { return {&recorder_.sdp(), &stepper_.certificate().sdp()}; }
   /// The warm start of the sharpness, which belongs to the state too; null if it is not recorded.
   Sharpness<Scalar>* sharpness() { return recorder_.sharpness(); }
 
@@ -136,7 +138,7 @@ class Descent {
 
   static RecordRule<Scalar> record_rule(const DescentProblem<Scalar>& problem) {
     return {problem.columns,
-            problem.step.slopes.lipschitz,
+            problem.step.slopes,
             problem.points,
             problem.loss,
             problem.inputs,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "lipgd/constraint.hpp"
 #include "lipgd/jacobian.hpp"
 #include "lipgd/layer_norms.hpp"
 #include "lipgd/margins.hpp"
@@ -34,6 +35,7 @@ enum class Quantity : int {
   margin_scaling,
   sharpness,
   sharpness_residual,
+  lipschitz_upper_sdp,
 };
 
 /// One column: part is the group of parameters, the layer of a spectral norm, or -1 for the whole.
@@ -47,7 +49,7 @@ struct Column {
 template <class Scalar>
 struct RecordRule {
   std::vector<Column> columns;
-  double activation_lipschitz = 1.0;
+  SlopeConstants slopes;
   Inputs<Scalar> points;  ///< of the Jacobians
   Loss loss;
   Inputs<Scalar> inputs;
@@ -73,7 +75,10 @@ template <class Scalar>
 class Recorder {
  public:
   Recorder(const Architecture& net, RecordRule<Scalar> rule, int workers, Arena& arena)
-      : net_(&net), rule_(std::move(rule)), norms_(net) {
+      : net_(&net),
+        rule_(std::move(rule)),
+        norms_(net),
+        sdp_(net, rule_.slopes.lower, rule_.slopes.upper) {
     if (wants(Quantity::lipschitz_lower)) {
       jacobians_.emplace_back(net, rule_.points.n_samples(), true, workers, arena);
       point_norms_ = arena.take<double>(rule_.points.n_samples());
@@ -97,6 +102,7 @@ class Recorder {
     return wants(Quantity::margin_direction) || wants(Quantity::margin_scaling);
   }
   LayerNorms& norms() { return norms_; }
+  SdpBound& sdp() { return sdp_; }
   /// The warm start of the sharpness, null if that is not recorded.
   Sharpness<Scalar>* sharpness() { return sharpness_.empty() ? nullptr : &sharpness_.front(); }
 
@@ -144,7 +150,7 @@ class Recorder {
       case Quantity::spectral_norm_lower:
         return norms_.bracket(column.part).lower;
       case Quantity::lipschitz_upper:
-        return norms_.product(rule_.activation_lipschitz);
+        return norms_.product(rule_.slopes.lipschitz);
       case Quantity::lipschitz_lower:
         return largest_jacobian_norm(team, facts.parameters);
       case Quantity::validation_risk:
@@ -155,6 +161,8 @@ class Recorder {
         return distance(facts.parameters, facts.initial, column.part);
       case Quantity::path_length:
         return facts.path_length[column.part];
+      case Quantity::lipschitz_upper_sdp:
+        return sdp_(facts.parameters);
       case Quantity::log_risk:
         return margins_.front().facts().log_risk;
       case Quantity::margin:
@@ -226,6 +234,7 @@ class Recorder {
   const Architecture* net_;
   RecordRule<Scalar> rule_;
   LayerNorms norms_;
+  SdpBound sdp_;
   std::vector<InputSweep<Scalar>> jacobians_;
   std::vector<MarginSweep<Scalar>> margins_;
   std::vector<Sharpness<Scalar>> sharpness_;
