@@ -283,7 +283,10 @@ def test_thresholds_of_entries_raise_norms_but_not_above_the_limit(monkeypatch):
         ({"limit": 0.0}, "limit is 0"),
         ({"limit": float("nan")}, "limit is nan"),
         ({"limit": 1.0, "method": "clip"}, "method is 'clip', expected"),
-        ({"limit": 1.0, "certificate": "sdp"}, "certificate is 'sdp', which this version"),
+        (
+            {"limit": 1.0, "certificate": "sdp", "method": "rates"},
+            "certificate is 'sdp', but method is 'rates'",
+        ),
         ({"limit": 1.0, "certificate": "norm"}, "certificate is 'norm', expected"),
         ({"limit": 1.0, "controller": "bold"}, "controller is 'bold', expected"),
         ({"limit": 1.0, "theta": 1.0}, "theta is 1"),

@@ -80,8 +80,8 @@ class LipschitzTarget:
         number("theta", self.theta, above=0, below=1)
         if self.certificate != "product" and self.method == "rates":
             raise ValueError(
-                f"certificate is {self.certificate!r}, but method is 'rates', which steers the product of "
-                "norms, expected certificate='product' or method='retract'"
+                f"certificate is {self.certificate!r}, but method is 'rates', which steers the "
+                "product of norms, expected certificate='product' or method='retract'"
             )
 
 

@@ -110,10 +110,12 @@ def train(
     record : iterable of str
         What the history holds: ``risk``, ``gradient_norm``, ``gradient_norm:W1``, ``rate:W1``,
         ``spectral_norm:W1`` (an upper bound), ``spectral_norm_lower:W1``, ``lipschitz_upper``
-        (product of spectral norms and activation constants, an upper bound), ``lipschitz_lower``
-        (largest Jacobian norm over the points), ``validation_risk``, ``parameter_norm``,
-        ``displacement``, ``displacement:W1``, ``path_length:W1``. Risk and gradient norms are those
-        over all samples, also with batches; the norm of all parameters leaves out frozen ones.
+        (product of spectral norms and activation constants, an upper bound),
+        ``lipschitz_upper_sdp`` (within 0.1 % of the optimum of LipSDP-Neuron, a tighter upper
+        bound; infinite if nothing was proved), ``lipschitz_lower`` (largest Jacobian norm over the
+        points), ``validation_risk``, ``parameter_norm``, ``displacement``, ``displacement:W1``,
+        ``path_length:W1``. Risk and gradient norms are those over all samples, also with batches;
+        the norm of all parameters leaves out frozen ones.
 
         For the logistic loss and one output, in float64 and right where the risk underflows
         (large-stepsize.md, section 4): ``log_risk``; ``margin`` (the smallest ``y f(x)``), the
