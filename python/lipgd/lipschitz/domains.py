@@ -70,7 +70,7 @@ class Ball:
         Examples
         --------
         >>> import lipgd
-        >>> lipgd.lipschitz.Ball([0.5], radius=0.5).box().upper[0] >= 1.0
+        >>> bool(lipgd.lipschitz.Ball([0.5], radius=0.5).box().upper[0] >= 1.0)
         True
         """
         with np.errstate(over="ignore"):
