@@ -1,7 +1,7 @@
 """The command ``lipgd``: results on stdout, progress and messages on stderr.
 
-Exit codes: 0 done, 1 a training diverged, 2 wrong usage or bad input, 130 interrupted (what was
-trained so far is saved).
+Exit codes: 0 done or proved, 1 not proved or a training diverged, 2 wrong usage or bad input, 130
+interrupted (what was trained so far is saved).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import lipgd
 
-from . import _demo, _info, _plot, _reproduce, _sweep, _train
+from . import _certify, _demo, _info, _plot, _reproduce, _sweep, _train
 
 __all__ = ["main"]
 
@@ -21,13 +21,14 @@ _EPILOG = """\
 examples:
   lipgd demo                                  train on real data, write a report
   lipgd train table.csv --label price         train on your own data
+  lipgd certify model.onnx --at-most 5        prove a bound of a network from anywhere
   lipgd sweep settings.toml                   train with many settings
   lipgd reproduce rate-constraints --quick    repeat an experiment of a paper
   lipgd plot lipgd-train/history.npz          draw what was recorded
   lipgd info                                  which instruction set, how many threads
   c++ -I$(lipgd --includes) ...               compile against the headers
 
-exit codes: 0 done, 1 a training diverged, 2 wrong usage or bad input, 130 interrupted
+exit codes: 0 done or proved, 1 not proved or diverged, 2 wrong usage or bad input, 130 interrupted
 """
 
 
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         parser.add_argument(option, action=_Show, function=function, help=f"print {what}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (_demo, _train, _sweep, _reproduce, _plot, _info):
+    for module in (_demo, _train, _certify, _sweep, _reproduce, _plot, _info):
         module.add(commands)
     return parser
 

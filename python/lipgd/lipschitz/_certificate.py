@@ -123,10 +123,12 @@ def certify(
     matrices = [np.ascontiguousarray(matrix, np.float64) for matrix in weights]
     if len(matrices) == 1:
         return _linear(matrices[0], rigorous, begin)
+    pairs = zip(lo, hi, strict=True)
+    slopes = [_widened(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
     value, primal, sweeps, reason, multipliers, state, neurons = _core.certify(
         matrices,
-        [np.ascontiguousarray(bounds, np.float64) for bounds in lo],
-        [np.ascontiguousarray(bounds, np.float64) for bounds in hi],
+        [np.ascontiguousarray(low) for low, _ in slopes],
+        [np.ascontiguousarray(high) for _, high in slopes],
         tolerance,
         max_sweeps,
         rigorous,
@@ -149,6 +151,19 @@ def certify(
         state if state[0] else None,
         neurons,
     )
+
+
+def _widened(low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
+    """Return intervals that are either points or no shorter than rounding allows a proof.
+
+    Those of a small region are: multipliers in proportion to their inverse would lose all digits.
+    """
+    least = 2e-6 * np.maximum(np.abs(low), np.abs(high)).max(initial=0.0)
+    short = (high > low) & (high - low < least)
+    if not short.any():
+        return low, high
+    pad = 0.5 * (least - (high - low))
+    return np.where(short, low - pad, low), np.where(short, high + pad, high)
 
 
 def _linear(matrix: Doubles, rigorous: bool, begin: float) -> Certificate:

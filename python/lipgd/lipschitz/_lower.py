@@ -32,7 +32,7 @@ _SCALES = (0.1, 1.0, 10.0, 100.0)
 
 
 def lower(
-    net: Network | Model,
+    net: Any,
     X: ArrayLike | None = None,
     method: str = "auto",
     domain: Any = None,
@@ -46,8 +46,8 @@ def lower(
 
     Parameters
     ----------
-    net : Network or Model
-        Of any depth, or what :func:`lipgd.lipschitz.read` returns.
+    net : object
+        A network of any depth, or whatever else :func:`lipgd.lipschitz.read` takes or returns.
     X : array_like (n_samples, n_inputs), optional
         Points to look at.
     method : str
@@ -85,6 +85,7 @@ def lower(
     method = choice("method", method, METHODS)
     seed = integer("seed", seed, at_least=0)
     model, scale = model_of(net)
+    net = net if isinstance(net, Network) else model
     points = np.empty((0, model.n_inputs))
     if X is not None:
         points = finite_inputs_of("X", X, model.n_inputs, np.dtype(np.float64)).astype(np.float64)

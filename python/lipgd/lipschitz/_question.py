@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lipgd.lipschitz._model import Model
-from lipgd.lipschitz.domains import domain_of
+from lipgd.lipschitz._input_norm import input_scales
+from lipgd.lipschitz._model import Model, rounding_of
+from lipgd.lipschitz.domains import Domain, domain_of
+from lipgd.lipschitz.reading import read
 from lipgd.lipschitz.spectral import spectral_norm
 from lipgd.network import Network
 from lipgd.types import DoubleArray
@@ -33,6 +35,11 @@ class Question:
     errors: tuple[float, ...]
     activations: tuple[Any, ...]
     local: bool
+    #: What the columns of the first matrix were multiplied by, for inputs of another norm.
+    input_scales: DoubleArray | None = None
+    #: What was asked about, as it was given: the model and the domain.
+    model: Model | None = None
+    region: Domain | None = None
 
     def answer(self, bound: float) -> float:
         """Return a bound for these matrices as one for the network, rounded up."""
@@ -90,15 +97,12 @@ def gamma(n: float) -> float:
     return n * _U / (1.0 - n * _U)
 
 
-def model_of(net: Network | Model) -> tuple[Model, float]:
+def model_of(net: Any) -> tuple[Model, float]:
     """Return the exact matrices of a network in float64, and its output scale apart from them."""
     if isinstance(net, Model):
         return net, 1.0
     if not isinstance(net, Network):
-        raise TypeError(
-            f"net is a {type(net).__name__}, expected a lipgd.Network or what "
-            "lipgd.lipschitz.read returns"
-        )
+        return read(net), 1.0
     weights = tuple(np.asarray(matrix, np.float64) for matrix in net.weights)
     biases = tuple(
         np.zeros(len(matrix)) if bias is None else np.asarray(bias, np.float64)
@@ -109,18 +113,27 @@ def model_of(net: Network | Model) -> tuple[Model, float]:
     return Model(weights, biases, hidden, zeros, zeros, "lipgd.Network"), net.output_scale
 
 
-def question(net: Network | Model, domain: Any) -> Question:
+def question(net: Any, domain: Any, norm: float = 2.0) -> Question:
     """Return what is asked of a network on a domain, or on all inputs."""
     model, scale = model_of(net)
     region = domain_of(domain, model.n_inputs)
     lo, hi = model.slopes() if region is None else region.slopes(model)
+    weights, errors, scales = list(model.weights), model.weight_errors, None
+    if norm != 2.0:
+        scales = input_scales(weights, lo, hi)
+        weights[0] = weights[0] * scales
+        first = above(errors[0] * float(scales.max())) + rounding_of(weights[0])
+        errors = (first, *errors[1:])
     return Question(
-        list(model.weights),
+        weights,
         list(model.biases),
         lo,
         hi,
         abs(scale),
-        model.weight_errors,
+        errors,
         model.activations,
         region is not None,
+        scales,
+        model,
+        region,
     )

@@ -20,33 +20,44 @@ from lipgd.lipschitz._certificate import (
     default_tolerance,
 )
 from lipgd.lipschitz._estimate import Estimate
-from lipgd.lipschitz._model import Model
 from lipgd.lipschitz._question import Question, above, question
 from lipgd.lipschitz._relu_cells import largest_slope_on_line, largest_slope_on_plane
+from lipgd.lipschitz._split import split_bound
 from lipgd.lipschitz._zonotope import longest_sum, zonotope_of
+from lipgd.lipschitz.domains import input_norm
 from lipgd.network import Network
 
 __all__ = ["METHODS", "upper"]
 
-METHODS = ("auto", "sdp", "product", "closed_form", "balanced", "exact", "branch_and_bound")
+METHODS = (
+    "auto",
+    "sdp",
+    "product",
+    "closed_form",
+    "balanced",
+    "exact",
+    "branch_and_bound",
+    "split",
+)
 
 
 def upper(
-    net: Network | Model,
+    net: Any,
     method: str = "auto",
     domain: Any = None,
     rigorous: bool = True,
     *,
+    norm: float = 2,
     tolerance: float = default_tolerance,
     max_sweeps: int = default_max_sweeps,
     seconds: float | None = None,
 ) -> Estimate:
-    """Bound the Lipschitz constant of a network from above, in Euclidean norms.
+    """Bound the Lipschitz constant of a network from above.
 
     Parameters
     ----------
-    net : Network or Model
-        Of any depth, or what :func:`lipgd.lipschitz.read` returns.
+    net : object
+        A network of any depth, or whatever else :func:`lipgd.lipschitz.read` takes or returns.
     method : str
         From cheap to tight:
 
@@ -58,17 +69,23 @@ def upper(
           constant), as a bracket that narrows until the time is over;
         - ``"exact"``: the constant itself for ReLU networks with one hidden layer and at most two
           inputs; the formal constant by enumeration with one output and up to four inputs, or one
-          input and up to four outputs; else ``"branch_and_bound"``.
+          input and up to four outputs; else ``"branch_and_bound"``;
+        - ``"split"``: the certificates of ever smaller parts of a bounded domain, until the time
+          is over.
     domain : Ball or Box, optional
         Where the bound is to hold; by default everywhere.
     rigorous : bool
         Whether to count every rounding error.
+    norm : 2 or inf
+        The norm of the inputs; outputs have the Euclidean one. With one output and ``inf`` it is
+        the largest sum of the sizes of the derivatives. Another norm is refused.
     tolerance : float
         When to stop: the relative gap to the optimum that remains at most.
     max_sweeps : int
         Of the optimization.
     seconds : float, optional
-        A time limit for the optimization; 10 by default for ``"branch_and_bound"``.
+        A time limit for the optimization; 10 by default for ``"branch_and_bound"`` and
+        ``"split"``.
 
     Returns
     -------
@@ -82,7 +99,7 @@ def upper(
 
     References
     ----------
-    certificates.md, sections 2 to 5 and 7 to 9
+    certificates.md, sections 2 to 5 and 7 to 10
 
     Examples
     --------
@@ -101,7 +118,7 @@ def upper(
         None if seconds is None else number("seconds", seconds, above=0.0),
         bool(rigorous),
     )
-    asked = question(net, domain)
+    asked = question(net, domain, input_norm(norm))
     name = "sdp" if method == "auto" else method
     found = _BOUNDS[name](asked, limits)
     return _estimate(found, asked, name, limits, begin)
@@ -230,11 +247,23 @@ def _branch_and_bound(asked: Question, limits: _Limits) -> _Found:
     return _Found(found.upper, None, None, found.lower, found.reason)
 
 
+def _split(asked: Question, limits: _Limits) -> _Found:
+    upper_bound, attained = split_bound(
+        asked,
+        tolerance=limits.tolerance,
+        seconds=10.0 if limits.seconds is None else limits.seconds,
+        rigorous=limits.rigorous,
+    )
+    if not math.isfinite(upper_bound):
+        return _Found(math.nan, reason="the bound exceeds the largest float64")
+    return _Found(upper_bound, None, None, attained)
+
+
 def _exact(asked: Question, limits: _Limits) -> _Found:
     """Return what section 7 of certificates.md enumerates, else the result of a search."""
     two_layers = len(asked.weights) == 2
     relu = all(activation.name == "relu" for activation in asked.activations)
-    exact_weights = not any(asked.errors)
+    exact_weights = not any(asked.errors) and asked.input_scales is None
     if two_layers and relu and not asked.local and exact_weights:
         inputs, width = asked.weights[0].shape[1], asked.weights[0].shape[0]
         if inputs == 1 and _moderate(asked):
@@ -267,4 +296,5 @@ _BOUNDS: dict[str, Callable[[Question, _Limits], _Found]] = {
     "sdp": _sdp,
     "exact": _exact,
     "branch_and_bound": _branch_and_bound,
+    "split": _split,
 }

@@ -94,9 +94,10 @@ class Ball:
         return slopes_on(model, Region(self.center, entries, self.radius))
 
     def contains(self, X: ArrayLike) -> Any:
-        """Return which rows of X (n_samples, n_inputs) are in the ball, as float64 sees it."""
+        """Return which rows of X (n_samples, n_inputs) are in the ball, but for rounding."""
         offset = np.asarray(X, np.float64) - self.center
-        return np.linalg.norm(offset, self.norm, axis=1) <= self.radius
+        spare = 4.0 * 2.0**-52 * (self.radius + float(np.linalg.norm(self.center)))
+        return np.linalg.norm(offset, self.norm, axis=1) <= self.radius + spare
 
     def project(self, X: DoubleArray) -> DoubleArray:
         """Return the rows of X, moved into the ball."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from ._bounds import gap_bounds, gradient_bounds, guarantees, lipschitz_bounds
 from ._curves import column, gradient_norms, lipschitz, norms, rates, risk, spectral_norms
+from ._ladder import lipschitz_by_width, lipschitz_ladder
 from ._phases import margins, phase_risk, phases, scaled_risk, sharpness
 from ._several import compare, overview, side_by_side
 from ._style import panels, save
@@ -29,6 +30,8 @@ __all__ = [
     "guarantees",
     "lipschitz",
     "lipschitz_bounds",
+    "lipschitz_by_width",
+    "lipschitz_ladder",
     "margins",
     "norms",
     "overview",
