@@ -25,6 +25,10 @@ def exact(matrix: Any) -> list[list[Fraction]]:
     return [[Fraction(float(x)) for x in row] for row in matrix]
 
 
+def multiplier(t: float, exponent: int) -> Fraction | None:
+    return None if math.isinf(t) else Fraction(float(t)) * Fraction(2) ** int(exponent)
+
+
 def proved(weights: Any, low: float, high: float, factor: float = 1.0) -> bool:
     widths = [len(matrix) for matrix in weights[:-1]]
     lo, hi = [np.full(n, low) for n in widths], [np.full(n, high) for n in widths]

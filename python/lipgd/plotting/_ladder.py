@@ -64,11 +64,22 @@ def lipschitz_ladder(found: Audit, *, ax: Axes | None = None, **line: Any) -> Ax
     style = {**line_style(0, 0, 1), "linestyle": "-", **line}
     for place, value in enumerate(rungs.values()):
         ax.plot([low, value], [-place, -place], **{**style, "markevery": [1]})
-        ax.annotate(f" {value:.4g}", (value, -place), va="center", fontsize=8)
+        ax.annotate(
+            f"{value:.4g}",
+            (value, -place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     attained = line_style(1, 1, 2)
     ax.axvline(low, color=attained["color"], linestyle=attained["linestyle"], linewidth=1.6)
-    ax.annotate(f"attained {low:.4g} ", (low, 0.55), va="center", fontsize=8)
-    ax.set_yticks([-place for place in range(len(rungs))], [_WORDS.get(n, n) for n in rungs])
+    offset = {"xytext": (4, 0), "textcoords": "offset points"}
+    ax.annotate(f"attained {low:.4g}", (low, 0.55), va="center", fontsize=8, **offset)
+    # What "exact" comes to may be a bracket that branch and bound left.
+    methods = [found[name].method if name == "exact" else name for name in rungs]
+    words = [_WORDS.get(method, method) for method in methods]
+    ax.set_yticks([-place for place in range(len(rungs))], words)
     ax.set_ylim(0.4 - len(rungs), 0.8)
     largest = max(rungs.values())
     if low > 0 and largest > _WIDE * low:
