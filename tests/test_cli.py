@@ -111,7 +111,7 @@ def test_options_of_the_whole(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"{lipgd.get_include()}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["plot"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["certify"], ["plot"], ["info"]])
 def test_help_has_examples(command: list[str], capsys: Capture) -> None:
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out

@@ -74,7 +74,7 @@ def lipschitz_ladder(found: Audit, *, ax: Axes | None = None, **line: Any) -> Ax
         )
     attained = line_style(1, 1, 2)
     ax.axvline(low, color=attained["color"], linestyle=attained["linestyle"], linewidth=1.6)
-    offset = {"xytext": (4, 0), "textcoords": "offset points"}
+    offset: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
     ax.annotate(f"attained {low:.4g}", (low, 0.55), va="center", fontsize=8, **offset)
     # What "exact" comes to may be a bracket that branch and bound left.
     methods = [found[name].method if name == "exact" else name for name in rungs]
