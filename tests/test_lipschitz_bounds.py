@@ -202,8 +202,8 @@ def test_arguments_are_checked() -> None:
         upper(net, "balanced")
     with pytest.raises(ValueError, match="tolerance is 0, expected"):
         upper(net, tolerance=0)
-    with pytest.raises(TypeError, match=r"net is a int, expected a lipgd\.Network"):
-        upper(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="source is 3, expected a Network, a Run"):
+        upper(3)
     with pytest.raises(ValueError, match="X has 2 columns, but the network takes 3 inputs"):
         lower(net, np.zeros((1, 2)))
     with pytest.raises(ValueError, match="X is None, but method is 'points'"):
