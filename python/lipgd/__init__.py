@@ -28,7 +28,16 @@ from lipgd.run import Run
 from lipgd.training import train
 
 if TYPE_CHECKING:
-    from lipgd import data, dynamics, experiments, margins, plotting, report, theory
+    from lipgd import (
+        data,
+        dynamics,
+        experiments,
+        export,
+        margins,
+        plotting,
+        report,
+        theory,
+    )
     from lipgd.sweeps import sweep
 
 __all__ = [
@@ -42,6 +51,7 @@ __all__ = [
     "data",
     "dynamics",
     "experiments",
+    "export",
     "get_cmake_dir",
     "get_include",
     "hessian_vector_product",
@@ -64,7 +74,16 @@ __all__ = [
 __version__: str = _build_info["version"]
 
 #: Leaves that are imported when they are first used.
-_LEAVES = ("data", "dynamics", "experiments", "margins", "plotting", "report", "theory")
+_LEAVES = (
+    "data",
+    "dynamics",
+    "experiments",
+    "export",
+    "margins",
+    "plotting",
+    "report",
+    "theory",
+)
 
 
 def __getattr__(name: str) -> Any:

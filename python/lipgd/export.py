@@ -1,0 +1,192 @@
+"""Networks as source code for machines without Python."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from lipgd._check import shown
+from lipgd._files import atomic_writer
+from lipgd.activations import Activation, names
+from lipgd.lipschitz import upper
+from lipgd.network import Network
+
+__all__ = ["c_header"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PER_LINE = 4
+
+#: The activations in C99, of a number z: numerically stable where a textbook formula is not.
+_C: dict[str, str] = {
+    "identity": "z",
+    "relu": "z > 0 ? z : 0",
+    "leaky_relu": "z > 0 ? z : {p} * z",
+    "relu6": "z < 0 ? 0 : (z > 6 ? 6 : z)",
+    "elu": "z > 0 ? z : {p} * expm1{f}(z)",
+    "tanh": "tanh{f}(z)",
+    "sigmoid": "z < 0 ? exp{f}(z) / (1 + exp{f}(z)) : 1 / (1 + exp{f}(-z))",
+    "silu": "z < 0 ? z * (exp{f}(z) / (1 + exp{f}(z))) : z / (1 + exp{f}(-z))",
+    "gelu": "z * ({half} * erfc{f}(-z * {root_half}))",
+    "gelu_tanh": ("z / (1 + exp{f}(-{twice_root} * (z + {cubic} * z * z * z)))"),
+    "softplus": "z > 0 ? z + log1p{f}(exp{f}(-z)) : log1p{f}(exp{f}(z))",
+    "sin": "sin{f}(z)",
+}
+
+
+def c_header(
+    net: Network, name: str = "lipgd_net", path: str | os.PathLike[str] | None = None
+) -> str:
+    """Return a network as one header of C99 that needs the standard ``math.h`` alone.
+
+    The header has the weights as exact hexadecimal constants, ``NAME_LIPSCHITZ`` (a proved upper
+    bound of the Lipschitz constant of the network with these weights in exact arithmetic),
+    ``NAME_INPUTS``, ``NAME_OUTPUTS``, ``NAME_SCALAR`` (double or float) and the function::
+
+        static inline void NAME(const NAME_SCALAR *x, NAME_SCALAR *y);
+
+    It takes its scratch memory, two layers of the largest width, from the stack, allocates nothing,
+    keeps no state, and may be called from several threads and be included in several files.
+
+    Parameters
+    ----------
+    net : Network
+        The network; its dtype is that of the code.
+    name : str
+        An identifier of C.
+    path : path-like, optional
+        A file to write it to as well, which is replaced as a whole or not at all.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name is no identifier, or the network has numbers that are not finite.
+
+    Examples
+    --------
+    >>> import lipgd
+    >>> text = lipgd.export.c_header(lipgd.Network([[[2.0]]]), "twice")
+    >>> "static inline void twice(const twice_scalar *x, twice_scalar *y)" in text
+    True
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net is {shown(net)}, expected a Network")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"name is {shown(name)}, expected an identifier of C")
+    if not all(np.isfinite(array).all() for _, array in net.named()):
+        raise ValueError("net has a parameter that is not finite, expected finite numbers")
+    text = _Writer(net, name).text()
+    if path is not None:
+        with atomic_writer(path) as file:
+            file.write(text.encode())
+    return text
+
+
+class _Writer:
+    """Writes the parts of the header."""
+
+    def __init__(self, net: Network, name: str) -> None:
+        self.net, self.name, self.macro = net, name, name.upper()
+        self.float = net.dtype == np.float32
+        self.scalar = f"{name}_scalar"
+
+    def text(self) -> str:
+        parts = [self._top(), self._arrays(), self._activation(), self._layers(), self._function()]
+        return "\n\n".join([*(part for part in parts if part), "#endif"]) + "\n"
+
+    def _top(self) -> str:
+        net, bound = self.net, float(upper(self.net))
+        return f"""\
+/* {net!r}
+   written by lipgd; C99, no allocation, no state.
+   For inputs x and z: |{self.name}(x) - {self.name}(z)| <= {self.macro}_LIPSCHITZ |x - z|
+   with Euclidean norms, up to the rounding of the evaluation. */
+#ifndef {self.macro}_H
+#define {self.macro}_H
+
+#include <math.h>
+
+#define {self.macro}_INPUTS {net.n_inputs}
+#define {self.macro}_OUTPUTS {net.n_outputs}
+#define {self.macro}_LIPSCHITZ {bound.hex()} /* {bound!r} */
+typedef {"float" if self.float else "double"} {self.scalar};"""
+
+    def _arrays(self) -> str:
+        return "\n".join(self._array(name, array) for name, array in self.net.named())
+
+    def _array(self, name: str, array: Any) -> str:
+        numbers = [self._number(value) for value in array.ravel()]
+        lines = [
+            "  " + ", ".join(numbers[i : i + _PER_LINE]) for i in range(0, len(numbers), _PER_LINE)
+        ]
+        head = f"static const {self.scalar} {self.name}_{name}[{array.size}] = {{"
+        return "\n".join([head, ",\n".join(lines), "};"])
+
+    def _number(self, value: Any) -> str:
+        return float(value).hex() + ("f" if self.float else "")
+
+    def _activation(self) -> str:
+        if self.net.depth == 1:
+            return ""
+        return (
+            f"static inline {self.scalar} {self.name}_activation({self.scalar} z) {{\n"
+            f"  return {self._expression(self.net.activation)};\n}}"
+        )
+
+    def _expression(self, activation: Activation) -> str:
+        base = _C[names()[activation.kind]].format(
+            p=self._number(activation.parameter),
+            f="f" if self.float else "",
+            half=self._number(0.5),
+            root_half=self._number(np.sqrt(0.5)),
+            twice_root=self._number(2 * np.sqrt(2 / np.pi)),
+            cubic=self._number(0.044715),
+        )
+        if activation.mix == 0.0:
+            return base
+        return f"{self._number(activation.mix)} * z + {self._number(1 - activation.mix)} * ({base})"
+
+    def _layers(self) -> str:
+        return f"""\
+/* out = W in + b with W as rows; b may be null. */
+static inline void {self.name}_affine(const {self.scalar} *W, const {self.scalar} *b, int inputs,
+                               int outputs, const {self.scalar} *in, {self.scalar} *out) {{
+  for (int i = 0; i < outputs; ++i) {{
+    {self.scalar} sum = b ? b[i] : 0;
+    for (int j = 0; j < inputs; ++j) sum += W[i * inputs + j] * in[j];
+    out[i] = sum;
+  }}
+}}"""
+
+    def _function(self) -> str:
+        net, name = self.net, self.name
+        lines = [f"static inline void {name}(const {self.scalar} *x, {self.scalar} *y) {{"]
+        if net.depth > 1:
+            widest = max(net.sizes[1:-1])
+            lines.append(f"  {self.scalar} h[2][{widest}];")
+        for layer in range(net.depth):
+            inputs, outputs = net.sizes[layer], net.sizes[layer + 1]
+            bias = "0" if net.biases[layer] is None else f"{name}_b{layer + 1}"
+            source = "x" if layer == 0 else f"h[{(layer - 1) % 2}]"
+            target = "y" if layer + 1 == net.depth else f"h[{layer % 2}]"
+            lines.append(
+                f"  {name}_affine({name}_W{layer + 1}, {bias}, {inputs}, {outputs}, "
+                f"{source}, {target});"
+            )
+            if layer + 1 < net.depth:
+                lines.append(
+                    f"  for (int i = 0; i < {outputs}; ++i) "
+                    f"{target}[i] = {name}_activation({target}[i]);"
+                )
+        if net.output_scale != 1.0:
+            lines.append(
+                f"  for (int i = 0; i < {net.n_outputs}; ++i) "
+                f"y[i] *= {self._number(net.output_scale)};"
+            )
+        return "\n".join([*lines, "}"])
