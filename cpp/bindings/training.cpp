@@ -53,6 +53,31 @@ lipgd::StepArray step_array(const py::array_t<double>& values, Index end) {
           values.strides(1) / values.itemsize()};
 }
 
+/// None, or (count, first, own, total_samples, sum): which of the shards are here, and a function of
+/// (parts, [(first, shards) of each]) that leaves the total of all processes in the first part.
+lipgd::Shards shards(const py::object& parts) {
+  lipgd::Shards result;
+  if (parts.is_none()) return result;
+  const auto given = parts.cast<py::tuple>();
+  result.count = given[0].cast<Index>();
+  result.first = given[1].cast<Index>();
+  result.own = given[2].cast<Index>();
+  result.total_samples = given[3].cast<Index>();
+  const py::handle function = given[4];  // the caller's tuple outlives the training
+  result.sum = [function](double* values, const std::vector<lipgd::Subtree>& subtrees,
+                          Index length) {
+    const py::gil_scoped_acquire gil;
+    py::list pairs;
+    for (const lipgd::Subtree& subtree : subtrees)
+      pairs.append(py::make_tuple(subtree.first, subtree.shards));
+    // A view: an array with a base does not copy.
+    const auto count = static_cast<Index>(subtrees.size());
+    const py::array_t<double> view({count, length}, values, py::none());
+    return function(view, pairs).cast<bool>();
+  };
+  return result;
+}
+
 /// The arguments of a training that stay the same over its stretches.
 template <class Scalar>
 struct Training {
@@ -77,6 +102,7 @@ struct Training {
     problem.degree = parts["degree"].cast<double>();
     problem.homogeneity_gap = parts["homogeneity_gap"].cast<double>();
     problem.batch_sizes = parts["batch_sizes"].cast<std::vector<Index>>();
+    problem.shards = shards(parts["shards"]);
     read_state(state_parts);
     const Index samples =
         problem.batch_sizes.empty() ? problem.inputs.n_rows : problem.batch_sizes.front();
@@ -172,7 +198,9 @@ bool work(Training<Scalar>& training, py::dict& state, const Body& body) {
   {
     const py::gil_scoped_release release;
     SignalPoll poll;
-    lipgd::with_team(training.n_workers, &poll, true,
+    // A process of several must not leave the others in the middle of a step.
+    const bool alone = !training.problem.shards.spread();
+    lipgd::with_team(training.n_workers, alone ? &poll : nullptr, true,
                      [&](lipgd::Team& team) { body(descent, team); });
   }
   {

@@ -30,6 +30,7 @@ from lipgd.training import train
 if TYPE_CHECKING:
     from lipgd import (
         data,
+        distributed,
         dynamics,
         experiments,
         export,
@@ -49,6 +50,7 @@ __all__ = [
     "Run",
     "activations",
     "data",
+    "distributed",
     "dynamics",
     "experiments",
     "export",
@@ -76,6 +78,7 @@ __version__: str = _build_info["version"]
 #: Leaves that are imported when they are first used.
 _LEAVES = (
     "data",
+    "distributed",
     "dynamics",
     "experiments",
     "export",

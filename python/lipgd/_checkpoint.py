@@ -119,6 +119,7 @@ def _fingerprint(plan: Plan, step: int) -> dict[str, Any]:
         "increments": increments,
         "output_scale": plan.net.output_scale,
         **{name: _digest(_ends(parts)) for name, parts in arrays.items()},
+        **({} if plan.data_digest is None else {"data": plan.data_digest}),
         "rates": _digest(
             rates[begin : min(begin + _SLICE, step)]
             for rates in plan.rates

@@ -68,6 +68,10 @@ class Descent:
 
     def resume(self, path: str | os.PathLike[str]) -> None:
         self.seconds_before = read_checkpoint(path, self.plan, self.state, self.rows)
+        self.follow()
+
+    def follow(self) -> None:
+        """Go on from where the state is now."""
         self._next_call = self._call_after(self.step)
 
     def save(self) -> None:

@@ -43,6 +43,8 @@ class Plan:
     rule: StepRule
     plug_in: PlugInCaps | None
     problem: dict[str, Any]  #: the arguments of the core
+    n_samples: int  #: of all processes
+    data_digest: str | None = None  #: tells the samples from others, where they are not all here
 
     @property
     def n_rows(self) -> int:
@@ -78,7 +80,7 @@ class Plan:
             "level": _core.level,
             "network": repr(self.net),
             "dtype": str(self.net.dtype),
-            "n_samples": int(self.problem["inputs"].shape[0]),
+            "n_samples": self.n_samples,
             **self.settings.facts(),
         }
 
@@ -132,8 +134,12 @@ def make_plan(
     tolerance: float,
     checkpoint_every: int | None,
     n_threads: int | None,
+    n_samples: int | None = None,
 ) -> Plan:
-    """Check and resolve the arguments of :func:`lipgd.train`."""
+    """Check and resolve the arguments of :func:`lipgd.train`.
+
+    ``n_samples`` is that of all processes, where X is a part of the samples.
+    """
     _check_network(net)
     layout, kind = net._layout, losses.get(loss)
     fixed = _names("frozen", frozen, layout.names)
@@ -151,6 +157,7 @@ def make_plan(
     rates, by_name = _rates(rate, _steps(steps), layout, trained)
     threads, shared = thread_choice(n_threads)
     x = finite_inputs_of("X", X, net.n_inputs, net.dtype)
+    total = len(x) if n_samples is None else n_samples
     rule = step_rule(
         net,
         trained,
@@ -161,7 +168,7 @@ def make_plan(
         proximal=proximal,
         constraint=constraint,
         steps=int(steps),
-        n_samples=len(x),
+        n_samples=total,
     )
     if isinstance(constraint, LipschitzTarget):
         net = meet_target(net, trained, constraint)
@@ -209,6 +216,7 @@ def make_plan(
         "batch_sizes": [] if batches is None else batches.sizes,
         "threads": threads,
         "shared": shared,
+        "shards": None,
     }
     plug_in = None
     if isinstance(constraint, RateCaps) and constraint.mode in NORM_MODES:
@@ -220,7 +228,7 @@ def make_plan(
         else:
             described = described_rule(settings, None if batches is None else batches.sizes)
             rates = a_priori_rates(constraint, net, data, kind, rates, described)
-    return Plan(net, settings, batches, rates, rule, plug_in, problem)
+    return Plan(net, settings, batches, rates, rule, plug_in, problem, total)
 
 
 def _refuse_plug_in(settings: Settings) -> None:

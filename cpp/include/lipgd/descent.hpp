@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lipgd/recorder.hpp"
-#include "lipgd/risk.hpp"
+#include "lipgd/shards.hpp"
 #include "lipgd/stepper.hpp"
 
 namespace lipgd {
@@ -32,6 +32,7 @@ struct DescentProblem {
   double degree = 1.0;             ///< of homogeneity in the trained parameters
   double homogeneity_gap = 0.0;    ///< of the modified margin
   std::vector<Index> batch_sizes;  ///< all sizes that occur; empty for the full batch
+  Shards shards;                   ///< if the samples are spread over processes
 };
 
 /// One number per group and step.
@@ -74,7 +75,7 @@ class Descent {
         recorder_(*problem.net, record_rule(problem), workers, arena),
         full_(*problem.net, problem.loss,
               full_batch() || row_needs_gradient() ? problem.step.trained : std::vector<bool>{},
-              problem.inputs.n_samples(), workers, arena) {
+              problem.inputs.n_samples(), problem.shards, workers, arena) {
     for (const Index size : problem.batch_sizes)
       batches_.emplace_back(*problem.net, problem.loss, problem.step.trained, size, workers, arena);
     if (recorder_.wants(Quantity::validation_risk))
@@ -263,7 +264,7 @@ class Descent {
   DescentProblem<Scalar> problem_;
   Stepper<Scalar> stepper_;
   Recorder<Scalar> recorder_;
-  RiskSweep<Scalar> full_;
+  ShardedSweep<Scalar> full_;
   std::vector<RiskSweep<Scalar>> batches_, validation_;
   Scalar* gradient_;
   double log_scale_ = 0.0;  ///< the gradient is e^log_scale_ times that

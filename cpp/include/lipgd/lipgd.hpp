@@ -29,6 +29,7 @@
 #include "lipgd/recorder.hpp"
 #include "lipgd/reduce.hpp"
 #include "lipgd/risk.hpp"
+#include "lipgd/shards.hpp"
 #include "lipgd/samples.hpp"
 #include "lipgd/sharpness.hpp"
 #include "lipgd/spectral.hpp"

@@ -16,12 +16,14 @@ template <class Scalar>
 class RiskSweep {
  public:
   /// trained: one flag per group of parameters; the others get no gradient, and if it is empty
-  /// only risk() may be called.
+  /// only risk() may be called. The sums are divided by total_samples, if these samples are a part
+  /// of so many.
   RiskSweep(const Architecture& net, const Loss& loss, const std::vector<bool>& trained,
-            Index n_samples, int workers, Arena& arena)
+            Index n_samples, int workers, Arena& arena, Index total_samples = 0)
       : net_(&net),
         logistic_(loss.kind == LossKind::logistic),
         plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
+        divisor_(static_cast<double>(total_samples > 0 ? total_samples : n_samples)),
         sums_(net, trained, plan_, arena),
         parameters_(net, arena) {
     if (narrow::applies(net))
@@ -114,7 +116,7 @@ class RiskSweep {
                    const GradientSums<Scalar>& sums) {
     Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
     forward(block, inputs, first, count, team);
-    const double factor = 1.0 / static_cast<double>(plan_.n_samples);
+    const double factor = 1.0 / divisor_;
     const double value = losses_[static_cast<std::size_t>(worker)].derivative(
         block.outputs(), targets, first, count, net_->output_scale(), factor);
     if (unwanted_ != nullptr)
@@ -158,7 +160,7 @@ class RiskSweep {
   double total_risk() const {
     double total = 0.0;
     for (Index lane = 0; lane < plan_.lanes; ++lane) total += lane_risks_[lane];
-    return total / static_cast<double>(plan_.n_samples);
+    return total / divisor_;
   }
 
   /// Below this some of what a gradient adds up could be flushed to zero, and count.
@@ -167,6 +169,7 @@ class RiskSweep {
   const Architecture* net_;
   bool logistic_;
   SweepPlan plan_;
+  double divisor_;
   LaneSums<Scalar> sums_;
   PreparedParameters<Scalar> parameters_;
   Scalar* unwanted_ = nullptr;  ///< takes the sums of what is not trained

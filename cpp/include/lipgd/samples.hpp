@@ -84,4 +84,22 @@ struct Targets {
   }
 };
 
+/// The rows that begin at a row of data that has no selection.
+template <class Scalar>
+Inputs<Scalar> rows_from(const Inputs<Scalar>& inputs, Index row, Index count) {
+  Inputs<Scalar> part = inputs;
+  const auto bytes = static_cast<Index>(inputs.is_float ? sizeof(float) : sizeof(double));
+  part.data = static_cast<const char*>(inputs.data) + row * inputs.row_stride * bytes;
+  part.n_rows = count;
+  return part;
+}
+template <class Scalar>
+Targets<Scalar> rows_from(const Targets<Scalar>& targets, Index row, Index n_outputs) {
+  Targets<Scalar> part = targets;
+  if (part.values != nullptr) part.values += row * n_outputs;
+  if (part.labels != nullptr) part.labels += row;
+  if (part.weights != nullptr) part.weights += row;
+  return part;
+}
+
 }  // namespace lipgd
