@@ -218,6 +218,40 @@ def test_the_initial_network_is_refused_or_rescaled():
     )
 
 
+def test_the_number_of_a_refusal_is_a_limit_that_is_possible():
+    """It was rounded to nearest, so every other one was refused again."""
+    for seed in range(12):
+        problem = random_problem(seed, "silu", "mse", np.float64, 30, (3, 20, 2))
+        with pytest.raises(ValueError, match="certified Lipschitz constant of") as caught:
+            train(problem, constraint=lipgd.LipschitzTarget(1e-3))
+        named = re.search(r"constant of (\S+), expected", str(caught.value))
+        assert named is not None
+        train(problem, steps=1, constraint=lipgd.LipschitzTarget(float(named[1])))
+
+
+@pytest.mark.parametrize("certificate", ["product", "balanced"])
+def test_a_theta_near_one_does_not_round_above_the_limit(certificate, dtype):
+    """In float32 the rescaled weights were rounded to above it."""
+    for seed in range(20):
+        problem = random_problem(seed, "gelu", "mse", dtype, 30, (3, 20, 2))
+        limit = 0.37 * product_bound(problem.net)
+        target = lipgd.LipschitzTarget(
+            limit, certificate=certificate, rescale_initial=True, theta=1 - 1e-12
+        )
+        run = train(problem, rate=0.1, steps=0, constraint=target)
+        bound = product_bound if certificate == "product" else balanced_bound
+        assert 0.999 * limit <= bound(run.initial) <= limit
+
+
+def test_weights_without_a_finite_certificate_are_refused():
+    """They were rescaled to zero."""
+    weights = [np.full((4, 3), 1e200), np.full((1, 4), 1e200)]
+    net = lipgd.Network(weights, activation="tanh")
+    target = lipgd.LipschitzTarget(1.0, rescale_initial=True)
+    with pytest.raises(ValueError, match="^net has weights whose certified Lipschitz constant"):
+        lipgd.train(net, np.ones((5, 3)), np.ones((5, 1)), constraint=target)
+
+
 def test_a_network_that_begins_at_the_limit():
     problem = random_problem(1, "relu", "mse", np.float64, 30, (3, 20, 2))
     limit = train(problem, steps=0, record=["lipschitz_upper"]).history["lipschitz_upper"][0]

@@ -241,7 +241,7 @@ def test_theorem_5_is_that_of_the_theory_for_a_small_rate() -> None:
         ({"clip_norm": 1.0}, "gradients are clipped"),
         ({"weight_decay": 0.1}, "weights decay"),
         ({"proximal": {"W1": ("l1", 0.1)}}, "steps are proximal"),
-        ({"constraint": lipgd.LipschitzTarget(9.0)}, "weights are rescaled after steps"),
+        ({"constraint": lipgd.LipschitzTarget(9.0)}, "weights are moved onto a limit after steps"),
         ({"constraint": caps()}, "record rate:W1, rate:b1, rate:W2, rate:b2 with record_every=1"),
         ({"rate": 30.0, "steps": 5}, "are not certified to stay below 2 / S"),
     ],

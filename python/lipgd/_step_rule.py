@@ -88,23 +88,48 @@ def meet_target(net: Network, trained: list[str], target: LipschitzTarget) -> Ne
     if bound <= target.limit:
         return net
     matrices = [name for name in trained if name.startswith("W")]
+    if not math.isfinite(bound):
+        raise ValueError(
+            "net has weights whose certified Lipschitz constant is not a finite number, expected "
+            "smaller ones"
+        )
     if not target.rescale_initial:
         raise ValueError(
             f"constraint has the limit {target.limit:g}, but the network begins with a certified "
-            f"Lipschitz constant of {bound:.6g}, expected a limit of at least that, or "
+            f"Lipschitz constant of {_rounded_up(bound)}, expected a limit of at least that, or "
             "rescale_initial=True"
         )
     if not matrices:
         raise ValueError(
             f"constraint has the limit {target.limit:g}, but the frozen weights have a certified "
-            f"Lipschitz constant of {bound:.6g}, expected a limit of at least that"
+            f"Lipschitz constant of {_rounded_up(bound)}, expected a limit of at least that"
         )
     factor = (target.theta * target.limit / bound) ** (1 / len(matrices))
+    margin = 4 * float(np.finfo(net.dtype).eps)
+    while True:
+        scaled = _scaled(net, matrices, factor)
+        # Where theta is close to 1, rounding and the brackets of norms may exceed the limit.
+        if certified(scaled, target.certificate) <= target.limit:
+            return scaled
+        factor *= 1 - margin
+        margin *= 4
+
+
+def _scaled(net: Network, matrices: list[str], factor: float) -> Network:
     flat = net._flat.copy()
     for name, begin, end, _ in net._layout.groups:
         if name in matrices:
             flat[begin:end] *= factor
     return net._with_flat(flat)
+
+
+def _rounded_up(bound: float) -> str:
+    """Return six digits that are at least the bound: a limit that is possible."""
+    digits = f"{bound:.6g}"
+    if float(digits) < bound:
+        step = 10.0 ** (math.floor(math.log10(bound)) - 5)
+        digits = f"{float(digits) + step:.6g}"
+    return digits
 
 
 def certified(net: Network, certificate: str) -> float:

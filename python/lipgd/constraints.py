@@ -29,7 +29,13 @@ class LipschitzTarget:
         The Lipschitz constant that must not be exceeded, above 0.
     method : str
         ``"retract"``: full steps, and where the certificate then exceeds the limit the trained
-        weight matrices are rescaled by one factor; it goes on improving at the limit.
+        weight matrices move to the nearest ones, in the Euclidean norm of all entries, whose norms
+        have a product that is small enough: of each matrix the singular values above a cap are
+        lowered to it and the others stay, and one condition links the caps of all matrices. It
+        goes on improving at the limit. After a step so large that no such caps are near, all norms
+        are lowered by one factor. Of matrices with more than 256 rows and columns the largest
+        singular values are found approximately; rounding, and what a cut has left, is taken off by
+        one factor for all matrices, so that the certificate is met in any case.
         ``"rates"``: the rate of the weight matrices is lowered until the product of their norms
         stays below the limit. At the limit the weights then stand still at a point that is in
         general not stationary, and the run says so; biases go on moving.

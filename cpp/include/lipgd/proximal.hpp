@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include <Eigen/Eigenvalues>
+#include <vector>
 
 #include "lipgd/reduce.hpp"
+#include "lipgd/singular.hpp"
 #include "lipgd/types.hpp"
 
 namespace lipgd {
@@ -21,25 +21,15 @@ struct Proximal {
 
 namespace detail {
 
-/// Lowers every singular value by the threshold, not below zero, by the eigenvalues of the smaller
-/// Gram matrix: what that does to small values is below the threshold anyway.
+/// Lowers every singular value by the threshold, not below zero.
 template <class Scalar>
 void shrink_singular_values(double threshold, MatrixMap<Scalar> matrix) {
-  const bool wide = matrix.cols() > matrix.rows();
-  const Matrix<double> a = wide ? Matrix<double>(matrix.transpose().template cast<double>())
-                                : Matrix<double>(matrix.template cast<double>());
-  const Eigen::SelfAdjointEigenSolver<Matrix<double>> solver(a.transpose() * a);
-  Vector<double> factor = solver.eigenvalues();
-  for (double& value : factor) {
-    const double singular = std::sqrt(std::max(0.0, value));
-    value = singular > threshold ? 1.0 - threshold / singular : 0.0;
-  }
-  const Matrix<double>& v = solver.eigenvectors();
-  const Matrix<double> shrunk = (a * v) * factor.asDiagonal() * v.transpose();
-  if (wide)
-    matrix = shrunk.transpose().template cast<Scalar>();
-  else
-    matrix = shrunk.template cast<Scalar>();
+  SingularBasis basis;
+  basis.compute(ConstMatrixMap<Scalar>(matrix.data(), matrix.rows(), matrix.cols()), true);
+  std::vector<double> shares;
+  for (const double value : basis.values())
+    shares.push_back(value > threshold ? threshold / value : 1.0);
+  basis.lower(matrix, shares);
 }
 
 }  // namespace detail

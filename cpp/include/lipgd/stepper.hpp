@@ -8,6 +8,7 @@
 
 #include "lipgd/constraint.hpp"
 #include "lipgd/proximal.hpp"
+#include "lipgd/retraction.hpp"
 #include "lipgd/update.hpp"
 
 namespace lipgd {
@@ -48,10 +49,14 @@ class Stepper {
         norms_(net.groups().size()),
         layers_(net),
         certificate_(net, rule.target.certificate, rule.slopes),
+        retraction_(net, {}),
         limit_(rule.target.limit *
                (1.0 - 2.0 * default_spectral_tolerance * static_cast<double>(net.depth()))) {
     for (std::size_t g = 0; g < net.groups().size(); ++g)
       if (!group(g).is_bias && rule.trained[g]) matrices_.push_back(g);
+    std::vector<Index> layers;
+    for (const std::size_t g : matrices_) layers.push_back(group(g).layer);
+    retraction_ = Retraction(net, layers);
   }
 
   /// Writes theta_(s+1) to state.previous and swaps; rates become those that were applied. The
@@ -249,14 +254,33 @@ class Stepper {
     return norms;
   }
 
-  /// Rescales the trained matrices by one factor onto the limit. The certificate is homogeneous of
-  /// degree one in each of them.
+  /// Brings the certificate down to the limit: singular values are cut until it is near, and what
+  /// then is left, mostly rounding, is taken off by one factor for all trained matrices, of each of
+  /// which the certificate is a homogeneous function of degree one.
   bool retract(Scalar* parameters) {
     if (matrices_.empty()) return true;
+    const double goal = limit_ * (1.0 - cut_margin());
+    double bound = certificate_(parameters);
+    for (int cut = 0; cut < most_cuts && bound > limit_ && std::isfinite(bound); ++cut) {
+      if (bound <= limit_ * (1.0 + nearly)) break;
+      retraction_(parameters, goal / bound);
+      bound = certificate_(parameters);
+    }
+    return shrink(parameters, bound);
+  }
+
+  /// How far below the limit a cut aims: the width of the norms' brackets and rounding to Scalar.
+  double cut_margin() const {
+    const double norms = default_spectral_tolerance * static_cast<double>(net_->depth());
+    return norms + 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+  }
+
+  /// Multiplies the trained matrices by one factor that takes the certificate from bound to the
+  /// limit.
+  bool shrink(Scalar* parameters, double bound) {
     const auto count = static_cast<double>(matrices_.size());
     double margin = 4.0 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
-    for (double bound = certificate_(parameters); !(bound <= limit_);
-         bound = certificate_(parameters), margin *= 4.0) {
+    for (; !(bound <= limit_); bound = certificate_(parameters), margin *= 4.0) {
       if (!std::isfinite(bound) || margin >= 1.0) return false;
       const auto factor =
           static_cast<Scalar>(std::pow(limit_ / bound, 1.0 / count) * (1.0 - margin));
@@ -293,6 +317,8 @@ class Stepper {
   static constexpr int most_chords = 12;
   static constexpr double least_piece = 1e-3;
   static constexpr double standstill = 1e-6;
+  static constexpr int most_cuts = 3;
+  static constexpr double nearly = 1e-6;
 
   const Architecture* net_;
   StepRule rule_;
@@ -303,6 +329,7 @@ class Stepper {
   std::vector<SpectralNorm> norms_;
   LayerNorms layers_;
   Certificate certificate_;
+  Retraction retraction_;
   double limit_;  ///< a little lower: whoever brackets the norms again must not find more
 };
 

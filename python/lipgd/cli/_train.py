@@ -105,7 +105,7 @@ def _add_descent(group: Any) -> None:
     group.add_argument(
         "--lipschitz-method",
         choices=METHODS[1:],
-        help="rescale the weights after a step, or lower the rates (retract)",
+        help="move the weights onto the limit after a step, or lower the rates (retract)",
     )
     group.add_argument(
         "--record",

@@ -127,7 +127,7 @@ def _unfit(evidence: Evidence) -> str | None:
     if any(settings.weight_decay.values()):
         return "weights decay: Theorem 5 (f) bounds the gradient of risk and penalty together"
     if evidence.target is not None and evidence.target.method == "retract":
-        return "weights are rescaled after steps: no convergence is proved then"
+        return "weights are moved onto a limit after steps: no convergence is proved then"
     return None
 
 
