@@ -17,14 +17,14 @@ from machine import BENCH, facts
 
 
 def main() -> None:
-    names = sorted(path.stem for path in (BENCH / "cases").glob("*.py"))
+    names = sorted(path.stem.replace("_", "-") for path in (BENCH / "cases").glob("*.py"))
     options = _arguments(names)
     settings = Settings(options.threads, options.rounds, options.seconds)
     prepare_process(options.threads)
     machine = facts(options.threads)
     if machine["load_at_start"] > 0.5:
         note(f"the machine is busy (load {machine['load_at_start']:.1f}): times will be too")
-    for name in options.case:
+    for name in (case.replace("-", "_") for case in options.case):
         case = importlib.import_module(f"cases.{name}")
         activations = case.ACTIVATIONS
         if options.activation != "all":
@@ -59,7 +59,7 @@ def _arguments(names: list[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="ROW",
-        help="rows whose name starts so, such as 500,500,10 or 500,500,10:float64",
+        help="rows whose name starts so, such as 500,500,10 or 500,500,10:float64 or caps",
     )
     parser.add_argument(
         "--engines",
