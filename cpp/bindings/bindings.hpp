@@ -8,6 +8,7 @@
 namespace py = pybind11;
 
 void bind_certificate(py::module_& module);
+void bind_dynamics(py::module_& module);
 void bind_elementwise(py::module_& module);
 void bind_margins(py::module_& module);
 void bind_network(py::module_& module);

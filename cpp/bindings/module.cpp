@@ -46,6 +46,7 @@ PYBIND11_MODULE(LIPGD_MODULE, module) {
   module.doc() = "Compiled core of lipgd at one instruction set";
   module.attr("build_info") = build_info();
   bind_certificate(module);
+  bind_dynamics(module);
   bind_elementwise(module);
   bind_margins(module);
   bind_network(module);

@@ -14,6 +14,7 @@
 #include "lipgd/check.hpp"
 #include "lipgd/constraint.hpp"
 #include "lipgd/descent.hpp"
+#include "lipgd/dynamics.hpp"
 #include "lipgd/elementwise.hpp"
 #include "lipgd/hessian.hpp"
 #include "lipgd/jacobian.hpp"

@@ -70,6 +70,8 @@ _module = load(level)
 
 build_info = _module.build_info
 activate = _module.activate
+add_layer_rows = _module.add_layer_rows
+add_network_rows = _module.add_network_rows
 certificate = _module.certificate
 certify = _module.certify
 default_spectral_iterations = _module.default_spectral_iterations

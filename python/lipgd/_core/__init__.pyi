@@ -34,6 +34,22 @@ def load(level: str) -> ModuleType: ...
 def activate(
     kind: int, parameter: float, mix: float, z: _Floats
 ) -> tuple[_Floats, _Floats, _Floats]: ...
+def add_layer_rows(
+    features: list[_Floats],
+    signals: list[_Floats],
+    like: _Floats,
+    layers: list[tuple[_Doubles, _Doubles, _Doubles, _Doubles | None]],
+    cross: _Doubles,
+) -> None: ...
+def add_network_rows(
+    net: _Net,
+    parameters: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+    layers: list[tuple[_Doubles, _Doubles, _Doubles, _Doubles | None]],
+    cross: _Doubles,
+) -> None: ...
 def spectral_norm(
     a: _Floats, tolerance: float, max_iterations: int
 ) -> tuple[float, float, int, bool]: ...
