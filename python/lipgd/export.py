@@ -77,11 +77,14 @@ def c_header(
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {shown(net)}, expected a Network")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(str(name)):
         raise ValueError(f"name is {shown(name)}, expected an identifier of C")
     if not all(np.isfinite(array).all() for _, array in net.named()):
         raise ValueError("net has a parameter that is not finite, expected finite numbers")
-    text = _Writer(net, name).text()
+    bound = upper(net)
+    if bound.value != bound.value:
+        raise ValueError(f"net has no certified Lipschitz constant: {bound.reason}")
+    text = _Writer(net, name, bound.value).text()
     if path is not None:
         with atomic_writer(path) as file:
             file.write(text.encode())
@@ -91,8 +94,8 @@ def c_header(
 class _Writer:
     """Writes the parts of the header."""
 
-    def __init__(self, net: Network, name: str) -> None:
-        self.net, self.name, self.macro = net, name, name.upper()
+    def __init__(self, net: Network, name: str, bound: float) -> None:
+        self.net, self.name, self.macro, self.bound = net, name, name.upper(), bound
         self.float = net.dtype == np.float32
         self.scalar = f"{name}_scalar"
 
@@ -101,7 +104,7 @@ class _Writer:
         return "\n\n".join([*(part for part in parts if part), "#endif"]) + "\n"
 
     def _top(self) -> str:
-        net, bound = self.net, float(upper(self.net))
+        net, bound = self.net, self.bound
         return f"""\
 /* {net!r}
    written by lipgd; C99, no allocation, no state.

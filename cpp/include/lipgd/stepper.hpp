@@ -261,7 +261,9 @@ class Stepper {
     if (matrices_.empty()) return true;
     const double goal = limit_ * (1.0 - cut_margin());
     double bound = certificate_(parameters);
-    for (int cut = 0; cut < most_cuts && bound > limit_ && std::isfinite(bound); ++cut) {
+    // A cut follows the product of norms, which the tight certificate does not.
+    const int cuts = rule_.target.certificate == CertificateKind::sdp ? 0 : most_cuts;
+    for (int cut = 0; cut < cuts && bound > limit_ && std::isfinite(bound); ++cut) {
       if (bound <= limit_ * (1.0 + nearly)) break;
       retraction_(parameters, goal / bound);
       bound = certificate_(parameters);

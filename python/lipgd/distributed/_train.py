@@ -27,9 +27,11 @@ __all__ = ["rows", "train"]
 #: Samples that stand for all where Jacobians are taken, if the caller names none.
 _MOST_POINTS = 1000
 #: Records that every process can make: of parameters, or of the sums of all.
-_RECORDS = ("risk", "gradient_norm", "rate", "spectral_norm", "spectral_norm_lower")
-_RECORDS += ("lipschitz_upper", "lipschitz_upper_sdp", "lipschitz_lower", "validation_risk")
-_RECORDS += ("parameter_norm", "displacement", "path_length")
+_RECORDS = (
+    *("risk", "gradient_norm", "rate", "spectral_norm", "spectral_norm_lower", "lipschitz_upper"),
+    *("lipschitz_upper_sdp", "lipschitz_lower", "validation_risk", "parameter_norm"),
+    *("displacement", "path_length"),
+)
 #: Arguments of lipgd.train that have their defaults there.
 _DEFAULTS: dict[str, Any] = {
     "loss": "mse",
