@@ -53,8 +53,8 @@ lipgd::StepArray step_array(const py::array_t<double>& values, Index end) {
           values.strides(1) / values.itemsize()};
 }
 
-/// None, or (count, first, own, total_samples, sum): which of the shards are here, and a function of
-/// (parts, [(first, shards) of each]) that leaves the total of all processes in the first part.
+/// None, or (count, first, own, total_samples, sum): which of the shards are here, and a function
+/// of (parts, [(first, shards) of each]) that leaves the total of all processes in the first part.
 lipgd::Shards shards(const py::object& parts) {
   lipgd::Shards result;
   if (parts.is_none()) return result;
