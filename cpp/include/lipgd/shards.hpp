@@ -22,8 +22,8 @@ struct Subtree {
 
 /// Exchanges sums: parts (subtrees, length) in the order of the subtrees; the total of all
 /// processes takes the place of the first part. False if a process asked for an end.
-using SumHook = std::function<bool(double* parts, const std::vector<Subtree>& subtrees,
-                                   Index length)>;
+using SumHook =
+    std::function<bool(double* parts, const std::vector<Subtree>& subtrees, Index length)>;
 
 /// Which samples of the whole a process has.
 struct Shards {
