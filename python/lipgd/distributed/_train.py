@@ -78,7 +78,7 @@ def rows(n_samples: int, comm: Any = None, shards: int = 64) -> slice:
     >>> class Two:  # what a communicator of two processes says to the second
     ...     rank, size = 1, 2
     >>> distributed.rows(1000, Two())
-    slice(500, 1000, None)
+    slice(512, 1000, None)
     """
     cut = Cut(integer("n_samples", n_samples, at_least=1), shards, communicator(comm))
     return slice(*cut.owned(cut.comm.rank))

@@ -54,7 +54,8 @@ n_features_in_, feature_names_in_
     >>> import numpy as np
     >>> from lipgd.sklearn import LipschitzClassifier
     >>> X = np.random.default_rng(0).normal(size=(200, 2))
-    >>> model = LipschitzClassifier(32, lipschitz=10.0, random_state=0).fit(X, X[:, 0] > 0)
+    >>> model = LipschitzClassifier(32, lipschitz=10.0, tol=0, random_state=0)
+    >>> model = model.fit(X, X[:, 0] > 0)
     >>> model.lipschitz_upper_ <= 10.0, bool(model.score(X, X[:, 0] > 0) > 0.95)
     (True, True)
     """

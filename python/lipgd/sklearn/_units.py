@@ -47,7 +47,7 @@ def in_raw_units(model: Any) -> Network:
     >>> from sklearn.preprocessing import StandardScaler
     >>> from lipgd.sklearn import LipschitzRegressor, in_raw_units
     >>> X = np.linspace(0, 1000, 50)[:, None]
-    >>> model = make_pipeline(StandardScaler(), LipschitzRegressor(8, 2.0, random_state=0))
+    >>> model = make_pipeline(StandardScaler(), LipschitzRegressor(8, 2.0, tol=0, random_state=0))
     >>> net = in_raw_units(model.fit(X, X[:, 0] / 1000))
     >>> bool(np.allclose(net(X)[:, 0], model.predict(X)))
     True
