@@ -50,7 +50,6 @@ def _arguments(names: list[str]) -> argparse.Namespace:
         "case",
         nargs="+",
         choices=names,
-        type=lambda name: name.replace("-", "_"),
         help="what to measure",
     )
     parser.add_argument("--activation", help="of the case, or all (default: its first)")
