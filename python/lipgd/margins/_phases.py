@@ -95,13 +95,13 @@ class Phases:
         for name, words in _WORDS.items():
             step = getattr(self, name)
             lines.append(
-                f"{name:<16}{words} step {step:,}" if step is not None else self._not(name)
+                f"{name:<24}{words} step {step:,}" if step is not None else self._not(name)
             )
         if self.transition_time is None:
             lines.append(self._not("transition_time"))
         else:
             time = f"{math.ceil(self.transition_time):,}"
-            lines.append(f"{'transition time':<16}the stable phase begins before step {time}")
+            lines.append(f"{'transition time':<24}the stable phase begins before step {time}")
         for name in _BOUNDS:
             if name not in self.risk_bounds:
                 lines.append(self._not(name))
@@ -109,7 +109,7 @@ class Phases:
 
     def _not(self, name: str) -> str:
         why = "; ".join(REASONS[code] for code in self.reasons[name])
-        return f"{name.replace('_', ' '):<16}not certified: {why}"
+        return f"{name.replace('_', ' '):<24}not certified: {why}"
 
 
 _BOUNDS = (
