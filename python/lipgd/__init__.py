@@ -88,14 +88,17 @@ _LEAVES = (
     "theory",
 )
 
+#: Adapters need a library that may be missing: they are no names of ``from lipgd import *``.
+_ADAPTERS = ("onnx", "sklearn")
+
 
 def __getattr__(name: str) -> Any:
     if name == "sweep":
         return importlib.import_module("lipgd.sweeps").sweep
-    if name not in _LEAVES:
+    if name not in (*_LEAVES, *_ADAPTERS):
         raise AttributeError(f"module 'lipgd' has no attribute {name!r}")
     return importlib.import_module(f"lipgd.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LEAVES, "sweep"})
+    return sorted({*globals(), *_LEAVES, *_ADAPTERS, "sweep"})

@@ -70,11 +70,11 @@ class Builder:
     def linear(self, name: str, matrix: Any, bias: Any = None) -> None:
         """Add ``matrix @ x + bias``."""
         w = _finite(f"the matrix of {name}", matrix, 2)
+        if w.size == 0:
+            raise self.error(f"has an empty matrix in {name}, expected at least one entry")
         b = np.zeros(len(w)) if bias is None else _finite(f"the bias of {name}", bias, 1)
         if b.shape != (len(w),):
             raise self.error(f"has {len(b)} biases in {name}, expected {len(w)}")
-        if w.size == 0:
-            raise self.error(f"has an empty matrix in {name}, expected at least one entry")
         if self.width not in (None, w.shape[1]):
             raise self.error(f"gives {self.width} values to {name}, which takes {w.shape[1]}")
         if self._open:

@@ -22,7 +22,7 @@ Expression: TypeAlias = dict[tuple[Any, ...], float]
 
 _X = ("x",)
 X: Expression = {(_X,): 1.0}
-_MOST_TERMS = 64
+_MOST_TERMS, _MOST_FACTORS = 64, 8
 #: Constants in files are rounded to float32.
 _CLOSE = 2e-6
 _GELU_TANH = math.sqrt(2.0 / math.pi)
@@ -53,6 +53,8 @@ def multiply(a: Expression, b: Expression) -> Expression:
     product: Expression = {}
     for left, p in a.items():
         for right, q in b.items():
+            if len(left) + len(right) > _MOST_FACTORS:
+                raise ValueError("has a product of too many factors")
             term = tuple(sorted((*left, *right), key=repr))
             product[term] = product.get(term, 0.0) + p * q
     return _tidy(product)
@@ -69,7 +71,9 @@ def power(a: Expression, exponent: float) -> Expression:
 
 
 def call(function: str, argument: Expression) -> Expression:
-    """Return a function of an expression; the name may carry a parameter: ``elu(1.0)``."""
+    """Return a function of a polynomial in x; the name may carry a parameter: ``elu(1.0)``."""
+    if any(atom != _X for term in argument for atom in term):
+        raise ValueError(f"has {function} of another function, which belongs to no activation")
     items = tuple(sorted(argument.items(), key=repr))
     return {((function, items),): 1.0}
 
@@ -87,7 +91,7 @@ def apply(builder: Builder, name: str, expression: Expression) -> None:
     if set(rest) <= {(_X,)}:
         builder.scale(name, rest.get((_X,), 0.0), offset)
         return
-    found = _single(rest) or _gated(rest) or _gelu(rest)
+    found = _found(rest) or _leaky(rest)
     if found is not None and found[0].name == "gelu":
         offset -= 0.5 * found[2] * found[3]
     if found is None:
@@ -110,6 +114,26 @@ def _tidy(expression: Expression) -> Expression:
 
 
 _Found: TypeAlias = tuple[activations.Activation, float, float, float] | None
+
+
+def _found(rest: Expression) -> _Found:
+    return _single(rest) or _gated(rest) or _gelu(rest)
+
+
+def _leaky(rest: Expression) -> _Found:
+    """Read ``outer * (c x + (1 - c) activation(x))``; gelu has x among its own terms."""
+    linear = rest.get((_X,), 0.0)
+    others = {term: factor for term, factor in rest.items() if term != (_X,)}
+    own = [0.0, *others.values()] if len(others) == 1 else [0.0]
+    for share in own:
+        found = _found({**others, **({(_X,): share} if share else {})})
+        if found is None or found[1:3] != (1.0, 0.0) or not found[0].smooth or found[0].mix:
+            continue
+        outer = _near_one(linear - share + found[3])
+        c = (linear - share) / outer if outer else math.inf
+        if 0.0 < c < 1.0:
+            return activations.leaky(found[0], c), 1.0, 0.0, outer
+    return None
 
 
 def _single(rest: Expression) -> _Found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,10 @@ class Graph:
     def function(self, name: str, value: Any, function: str) -> Stream:
         """Add a function of single values."""
         stream = self._stream(name, value)
-        return Stream(stream.base, call(function, stream.expression))
+        try:
+            return Stream(stream.base, call(function, stream.expression))
+        except ValueError as error:
+            raise self.builder.error(f"{error} (at {name})") from error
 
     def same(self, name: str, value: Any) -> Stream:
         """Leave a stream as it is."""
@@ -83,8 +87,7 @@ class Graph:
     def arithmetic(self, name: str, sign: str, a: Any, b: Any) -> Any:
         """Add, subtract, multiply or divide two values."""
         if not isinstance(a, Stream) and not isinstance(b, Stream):
-            operations = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
-            return operations[sign](a, b)
+            return self._folded(name, sign, a, b)
         if isinstance(a, Stream) and isinstance(b, Stream):
             if a.base != b.base:
                 raise self.builder.error(
@@ -94,6 +97,17 @@ class Graph:
                 raise self.builder.error(f"divides at {name} by what depends on the inputs")
             return self._combined(name, a, sign, b.expression)
         return self._with_constant(name, sign, a, b)
+
+    def _folded(self, name: str, sign: str, a: Any, b: Any) -> Any:
+        """Compute constants, which must not outgrow the file that they come from."""
+        shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+        if math.prod(shape) > max(np.size(a), np.size(b)):
+            raise self.builder.error(
+                f"computes at {name} a constant of shape {shape} of small ones"
+            )
+        operations = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
+        with np.errstate(all="ignore"):  # what is not finite is refused where it is used
+            return operations[sign](a, b)
 
     def power(self, name: str, value: Any, exponent: Any) -> Stream:
         """Raise a stream to a constant power."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from lipgd.lipschitz._model import Model
 
 from ._builder import Builder
+from ._composed import LONGEST, find
 from ._graph import Graph, Stream
 
-__all__ = ["read_onnx"]
+__all__ = ["model_of", "parsed", "read_onnx"]
 
 _ELEMENTWISE = {
     "Relu": "relu",
@@ -36,23 +37,81 @@ _REASONS = {
 }
 #: Protocol buffers hold no more.
 _MOST_BYTES = 2**31
+#: Before, sums and products had other rules for shapes.
+_OLDEST_OPSET = 7
+#: What operations raise if inputs are missing, or are not of the kind or shape that they need.
+_MALFORMED = (*(AttributeError, IndexError, KeyError, MemoryError), *(TypeError, ValueError))
 
 
 def read_onnx(path: str) -> Model:
     """Read a file; external data are refused, and nothing in it is executed."""
+    return model_of(parsed(path), os.path.basename(path))
+
+
+def parsed(path: str) -> Any:
+    """Return what a file holds, after checks of all that does not need its layers."""
     onnx = _library()
     builder = Builder(os.path.basename(path))
     if os.path.getsize(path) > _MOST_BYTES:
         raise builder.error("has more than 2 GiB, expected a smaller file")
+    with open(path, "rb") as file:
+        content = file.read()
     try:
-        model = onnx.load(path, load_external_data=False)
-    except OSError:
-        raise
+        proto = onnx.load_model_from_string(content, format="protobuf")
     except Exception as error:  # of the parser, which has classes of its own
         raise builder.error(f"is not a readable ONNX file: {error}") from error
-    reader = _Reader(builder, model.graph, onnx.numpy_helper.to_array)
-    reader.run()
+    if not all(isinstance(text, str) for text in _texts(proto)):
+        raise builder.error("is not a readable ONNX file: a name in it is not UTF-8")
+    _check_versions(builder, proto, onnx.defs.onnx_opset_version())
+    _check_names(builder, proto.graph)
+    return proto
+
+
+def model_of(proto: Any, name: str) -> Model:
+    """Return the layers of a file that was parsed."""
+    builder = Builder(name)
+    _Reader(builder, proto.graph, _library().numpy_helper.to_array).run()
     return builder.build()
+
+
+def _texts(proto: Any) -> Iterator[Any]:
+    """Yield all names: the parser leaves those that are no text as bytes."""
+    for entry in proto.metadata_props:
+        yield from (entry.key, entry.value)
+    for opset in proto.opset_import:
+        yield opset.domain
+    graph = proto.graph
+    for named in (*graph.initializer, *graph.input, *graph.output):
+        yield named.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+
+
+def _check_versions(builder: Builder, proto: Any, newest: int) -> None:
+    opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    if len(opsets) != 1 or not _OLDEST_OPSET <= opsets[0] <= newest:
+        raise builder.error(
+            f"has the opset {', '.join(map(str, opsets)) or 'none'}, "
+            f"expected one from {_OLDEST_OPSET} to {newest}"
+        )
+    if proto.functions:
+        raise builder.error(
+            f"defines the function {proto.functions[0].name}, expected operations of ONNX alone"
+        )
+    if proto.graph.sparse_initializer or proto.graph.quantization_annotation:
+        raise builder.error("has sparse or quantized weights, expected dense ones")
+
+
+def _check_names(builder: Builder, graph: Any) -> None:
+    """Raise if a value has two sources: which one counts would be anybody's guess."""
+    arrays = [tensor.name for tensor in graph.initializer]
+    seen = {entry.name for entry in graph.input} - set(arrays)
+    results = [name for node in graph.node for name in node.output if name]
+    for name in (*arrays, *results):
+        if name in seen:
+            raise builder.error(f"computes or stores {name!r} twice, expected once")
+        seen.add(name)
 
 
 def _library() -> Any:
@@ -84,18 +143,36 @@ class _Reader:
                 "expected one of each"
             )
         values[inputs[0]] = self._graph.start()
-        for node in self._onnx.node:
-            result = self._node(node, node.name or node.output[0])
-            values[node.output[0]] = result
+        self._follow(list(self._onnx.node))
         output = self._onnx.output[0].name
         if output not in values:
             raise self._builder.error(f"never computes its output {output}")
         self._graph.finish(values[output])
 
+    def _follow(self, nodes: list[Any]) -> None:
+        values, place = self._graph.values, 0
+        while place < len(nodes):
+            node = nodes[place]
+            found = find(nodes[place : place + LONGEST], values.get)
+            if found is not None and isinstance(values.get(found.operand), Stream):
+                stream = values[found.operand]
+                words = f"{node.name} ({found.function.partition('(')[0]})"
+                values[found.result] = self._graph.function(words, stream, found.function)
+                place += found.length
+                continue
+            if not node.output:
+                raise self._builder.error(f"has the node {node.op_type} without a result")
+            values[node.output[0]] = self._node(node, node.name or node.output[0])
+            place += 1
+
     def _array(self, tensor: Any) -> Any:
         if tensor.data_location == 1 or tensor.external_data:
             raise self._builder.error(
                 f"keeps {tensor.name} in another file, expected all weights inside"
+            )
+        if any(not 0 <= length <= _MOST_BYTES for length in tensor.dims):
+            raise self._builder.error(
+                f"has a damaged array {tensor.name}: its shape is {tuple(tensor.dims)}"
             )
         try:
             array = self._to_array(tensor)
@@ -112,6 +189,14 @@ class _Reader:
         if missing:
             raise self._builder.error(f"uses {missing[0]} at {words} before it is there")
         options = {a.name: a for a in node.attribute}
+        try:
+            return self._operation(node, words, known, options)
+        except _MALFORMED as error:
+            if str(error).startswith(self._builder.source):
+                raise
+            raise self._builder.error(f"has the malformed layer {words}: {error}") from error
+
+    def _operation(self, node: Any, words: str, known: list[Any], options: dict[str, Any]) -> Any:
         if node.domain not in ("", "ai.onnx", "com.microsoft"):
             raise self._untreated(words, node.op_type)
         operation = _OPERATIONS.get(node.op_type)
