@@ -151,7 +151,7 @@ def _single(rest: Expression) -> _Found:
     return activations.get(function), inner, shift, outer
 
 
-_KNOWN: Mapping[str, None] = dict.fromkeys((*_NAMED, "leaky_relu", "elu"))
+_KNOWN: Mapping[str, None] = dict.fromkeys((*_NAMED, "leaky_relu", "elu", "leaky"))
 
 
 def _gated(rest: Expression) -> _Found:

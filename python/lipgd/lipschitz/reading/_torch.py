@@ -13,7 +13,7 @@ from lipgd.lipschitz._model import Model
 from ._builder import Builder
 from ._graph import Graph, Stream
 
-__all__ = ["is_module", "load_state", "read_module", "read_state"]
+__all__ = ["biased_layers", "is_module", "load_state", "read_module", "read_state"]
 
 _FUNCTIONS = {
     "ReLU": "relu",
@@ -79,17 +79,37 @@ def read_state(state: Mapping[str, Any], activation: Any) -> Model:
                 f"has {name} of shape {array.shape}, "
                 "which only a module explains: expected weights and biases of dense layers"
             )
-    matrices = [name for name, array in arrays.items() if array.ndim == 2]
-    rest = set(arrays) - set(matrices)
-    for place, name in enumerate(matrices):
-        bias = name[: -len("weight")] + "bias" if name.endswith("weight") else None
+    pairs = _pairs({name: array.ndim for name, array in arrays.items()})
+    for place, (name, bias) in enumerate(pairs):
         if place:
-            builder.hidden(activation, place - 1, len(matrices) - 1)
-        builder.linear(name, arrays[name], arrays[bias] if bias in rest else None)
-        rest.discard(bias or "")
+            builder.hidden(activation, place - 1, len(pairs) - 1)
+        builder.linear(name, arrays[name], None if bias is None else arrays[bias])
+    rest = set(arrays).difference(*pairs)
     if rest:
         raise builder.error(f"has {min(rest)}, which belongs to no matrix of weights")
     return builder.build()
+
+
+def biased_layers(source: Any) -> list[bool]:
+    """Return which of the dense layers have a bias, in the order in which a model has them."""
+    if isinstance(source, Mapping):
+        dimensions = {str(name): _array(value).ndim for name, value in source.items()}
+        return [bias is not None for _, bias in _pairs(dimensions)]
+    if _is_leaf(source):
+        return [source.bias is not None]
+    nodes = _traced(source, Builder("the module")).nodes
+    called = [source.get_submodule(node.target) for node in nodes if node.op == "call_module"]
+    dense = [layer for layer in called if _LAYERS.get(type(layer).__name__) is _linear]
+    return [layer.bias is not None for layer in dense]
+
+
+def _pairs(dimensions: Mapping[str, int]) -> list[tuple[str, str | None]]:
+    """Return the names of the matrices of a state dictionary, each with that of its bias."""
+    pairs: list[tuple[str, str | None]] = []
+    for name in (name for name, count in dimensions.items() if count == 2):
+        bias = name[: -len("weight")] + "bias" if name.endswith("weight") else None
+        pairs.append((name, bias if bias in dimensions else None))
+    return pairs
 
 
 def load_state(path: str) -> Mapping[str, Any]:
@@ -113,6 +133,11 @@ def _is_leaf(module: Any) -> bool:
     return own and not any(base.__name__ == "Sequential" for base in type(module).__mro__)
 
 
+def _is_own(module: Any) -> bool:
+    """Return whether a module is an activation of lipgd.torch, which knows its name."""
+    return type(module).__module__.startswith("lipgd.torch") and hasattr(module, "activation")
+
+
 def _is_random(module: Any) -> bool:
     kind = type(module).__name__
     return "Dropout" in kind or "BatchNorm" in kind
@@ -121,8 +146,12 @@ def _is_random(module: Any) -> bool:
 def _traced(module: Any, builder: Builder) -> Any:
     from torch.fx import Tracer
 
+    class Leaves(Tracer):
+        def is_leaf_module(self, layer: Any, name: str) -> bool:
+            return _is_own(layer) or bool(super().is_leaf_module(layer, name))
+
     try:
-        return Tracer().trace(module)
+        return Leaves().trace(module)
     except Exception as error:  # whatever the code of the module raises
         for name, layer in module.named_modules():
             own = type(layer).__module__.startswith("torch.nn")
@@ -172,6 +201,8 @@ def _layer(graph: Graph, name: str, layer: Any, value: Any) -> Stream:
         return graph.softmax(words, value, kind)
     if kind in _FUNCTIONS:
         return graph.function(words, value, _FUNCTIONS[kind])
+    if _is_own(layer):
+        return graph.function(words, value, layer.activation.name)
     if kind in _LAYERS:
         return _LAYERS[kind](graph, words, layer, value)
     raise _untreated(graph.builder, words)
