@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import mpi_programs
 import numpy as np
 import pytest
+from mpi_programs import LIBRARIES, ended
 
 import lipgd
 from lipgd import distributed
 from lipgd.distributed._shards import Cut, Exchange
 
 pytest.importorskip("mpi4py")
-MPIEXEC = next(
-    (
-        folder / "mpiexec"
-        for folder in (Path(sys.executable).parent, *map(Path, os.environ["PATH"].split(":")))
-        if (folder / "mpiexec").exists()
-    ),
-    None,
-)
-needs_mpi = pytest.mark.skipif(MPIEXEC is None, reason="no mpiexec")
+needs_mpi = pytest.mark.skipif(not LIBRARIES, reason="no launcher of MPI programs")
 
 PROGRAM = """
 import hashlib, os, sys, time
@@ -69,33 +61,27 @@ told(distributed.train(
 }
 
 
-def start(tmp_path, processes, body, *arguments, **environment):
+def start(tmp_path, processes, body, *arguments, library=None, **environment):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM + body)
-    command = [MPIEXEC, "-n", str(processes), sys.executable, program, *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-
-
-def ended(process, timeout=60):
-    """Return what a program printed, and let nothing of it live on."""
-    try:
-        return process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-        process.communicate()
+    return mpi_programs.start(processes, program, *arguments, library=library, **environment)
 
 
 def lines(process):
     out, err = ended(process)
     assert process.returncode == 0, err
     return out.splitlines()
+
+
+@needs_mpi
+def test_every_library_gives_the_same_bits(tmp_path):
+    seen = {
+        line
+        for library in LIBRARIES
+        for processes in (1, 4)
+        for line in lines(start(tmp_path, processes, CASES["target"], library=library))
+    }
+    assert len(seen) == 1
 
 
 @needs_mpi

@@ -14,6 +14,7 @@ import lipgd
 from lipgd.schedules import from_dict
 
 from ._options import Commands, as_json, new_command
+from ._processes import Alone
 from ._table import load_problem
 
 _DESCRIPTION = """\
@@ -131,14 +132,15 @@ def _data_of(given: Any, seed: int) -> dict[str, Any]:
         raise ValueError("data has both or none of file and name, expected one of them")
     problem = load_problem(
         argparse.Namespace(
-            data=options["file"] if options["name"] is None else lipgd.data.load(options["name"]),
+            data=[options["file"]] if options["name"] is None else lipgd.data.load(options["name"]),
             label=options["label"],
             loss="auto",
             test_file=None,
             test_fraction=options["test_fraction"],
             standardize=options["standardize"],
             seed=seed,
-        )
+        ),
+        Alone(),
     )
     tests = {} if problem.test is None else {"test": problem.test}
     return {"X": problem.X, "y": problem.y, "loss": problem.loss.name, **tests}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,11 @@ import numpy.typing as npt
 
 from lipgd import losses
 from lipgd.data import Dataset, read_csv
+from lipgd.data._dataset import numbered
 from lipgd.losses import Loss
+
+from ._processes import Alone, Several
+from ._shards import is_integer, read_shards
 
 if TYPE_CHECKING:
     from lipgd.experiments._prepare import Scaling
@@ -24,6 +28,7 @@ __all__ = ["Problem", "load_problem"]
 
 Array = npt.NDArray[Any]
 
+_ALONE = Alone()
 _CLASSIFIERS = ("logistic", "cross_entropy")
 #: Whole numbers that differ in at most so many values may well be classes.
 _MOST_CLASSES = 20
@@ -46,7 +51,7 @@ class Problem:
     Attributes
     ----------
     X, y : ndarray
-        The training part, as the network sees it.
+        The training part of this process, as the network sees it.
     test : (ndarray, ndarray) or None
         The test part.
     loss : Loss
@@ -72,11 +77,16 @@ class Problem:
     note: str
 
 
-def load_problem(arguments: argparse.Namespace) -> Problem:
+def load_problem(arguments: argparse.Namespace, processes: Alone | Several) -> Problem:
     """Read the files that the arguments name, and prepare them as they say."""
     given = None if arguments.loss == "auto" else losses.get(arguments.loss)
     classify = None if given is None else given.kind in _CLASSIFIERS
-    table = _read(arguments.data, arguments.label, classify)
+    if arguments.test_fraction and processes.count > 1:
+        raise ValueError(
+            f"--test-fraction is {arguments.test_fraction:g}, but processes that share the samples "
+            "do not split them, expected --test-file"
+        )
+    table = _table(arguments.data, arguments.label, classify, processes)
     loss = given or losses.get(_fitting_loss(table.classes))
     if loss.kind == "logistic" and len(table.classes) != 2:
         raise ValueError(
@@ -85,24 +95,49 @@ def load_problem(arguments: argparse.Namespace) -> Problem:
         )
     test = None
     if arguments.test_file is not None:
-        test = _read(arguments.test_file, arguments.label, bool(table.classes))
-        test = _matching(test, table, arguments.test_file)
+        test = processes.agreed(lambda: _test(arguments, table))
     elif arguments.test_fraction:
         table, test = _split(table, arguments.test_fraction, arguments.seed)
-    note = _note(table) if given is None else ""
-    return replace(_prepared(table, test, loss, arguments.standardize), note=note)
+    note = _note(table, processes) if given is None else ""
+    return replace(_prepared(table, test, loss, arguments.standardize, processes), note=note)
+
+
+def _table(
+    paths: Sequence[str] | Dataset,
+    label: str | None,
+    classify: bool | None,
+    processes: Alone | Several,
+) -> _Table:
+    """Return the rows of this process; the classes are those of all."""
+    if isinstance(paths, Dataset):
+        return _of_dataset(paths, classify)
+    if all(_is_npy(path) for path in paths):
+        X, y = processes.agreed(lambda: read_shards(paths, label, processes.rows))
+        return _table_of(X, y, numbered(X.shape[1]), classify, processes.union)
+    if len(paths) > 1:
+        raise ValueError(f"data has {len(paths)} files, expected one, or several that end in .npy")
+    table = processes.agreed(lambda: _read(paths[0], label, classify))
+    rows = processes.rows(len(table.X))
+    return replace(table, X=table.X[rows], y=table.y[rows])
+
+
+def _test(arguments: argparse.Namespace, table: _Table) -> _Table:
+    test = _read(arguments.test_file, arguments.label, bool(table.classes))
+    return _matching(test, table, arguments.test_file)
 
 
 def _fitting_loss(classes: Sequence[str]) -> str:
     return {0: "mse", 2: "logistic"}.get(len(classes), "cross_entropy")
 
 
-def _note(table: _Table) -> str:
+def _note(table: _Table, processes: Alone | Several) -> str:
     """Return a hint if a regression looks like classes."""
-    if table.classes or table.y.ndim > 1 or not (table.y == np.round(table.y)).all():
+    if table.classes or table.y.ndim > 1:
         return ""
-    count = len(np.unique(table.y))
-    if count > _MOST_CLASSES:
+    # Of many different values some are enough to see that there are too many.
+    values = processes.union(np.unique(table.y)[: _MOST_CLASSES + 1])
+    count = len(values)
+    if count > _MOST_CLASSES or not (values == np.round(values)).all():
         return ""
     return (
         f"the label has {count} whole numbers and is taken as a quantity; "
@@ -110,15 +145,14 @@ def _note(table: _Table) -> str:
     )
 
 
-def _read(path: str | Dataset, label: str | None, classify: bool | None) -> _Table:
+def _read(path: str, label: str | None, classify: bool | None) -> _Table:
     """Read a file; ``classify=None`` makes classes of texts and of two distinct numbers."""
-    if isinstance(path, Dataset):
-        return _of_dataset(path, classify)
-    if Path(path).suffix.lower() in (".npz", ".npy"):
-        X, y = _read_arrays(path, label)
-        return _table_of(X, y, tuple(f"x{i}" for i in range(X.shape[1])), classify)
+    if _is_npy(path) or Path(path).suffix.lower() == ".npz":
+        whole = _is_npy(path)
+        X, y = read_shards([path], label, _ALONE.rows) if whole else _read_npz(path, label)
+        return _table_of(X, y, numbered(X.shape[1]), classify)
     task = {None: "auto", True: "classification", False: "regression"}[classify]
-    column = -1 if label is None else int(label) if _is_integer(label) else label
+    column = -1 if label is None else int(label) if is_integer(label) else label
     return _of_dataset(read_csv(path, column, task=task), classify)  # type: ignore[arg-type]
 
 
@@ -129,13 +163,13 @@ def _of_dataset(data: Dataset, classify: bool | None) -> _Table:
     return _Table(data.X, y, data.classes, data.feature_names)
 
 
-def _read_arrays(path: str, label: str | None) -> tuple[Array, Array]:
+def _read_npz(path: str, label: str | None) -> tuple[Array, Array]:
     name = os.fspath(path)
     try:
         with open(path, "rb") as raw:
             file = np.load(raw, allow_pickle=False)
             if isinstance(file, np.ndarray):
-                return _cut(file, label)
+                raise ValueError("it is an array, expected X and y")
             wanted = ("X", label or "y")
             missing = [key for key in wanted if key not in file]
             if missing:
@@ -150,31 +184,28 @@ def _read_arrays(path: str, label: str | None) -> tuple[Array, Array]:
     return X, y
 
 
-def _cut(table: Array, label: str | None) -> tuple[Array, Array]:
-    if table.ndim != 2 or table.shape[1] < 2 or table.dtype.kind not in "fiub":
-        raise ValueError(f"it has shape {table.shape} and {table.dtype}, expected a matrix")
-    if label is not None and not _is_integer(label):
-        raise ValueError(f"label is {label!r}, expected the position of a column")
-    column = -1 if label is None else int(label)
-    if not -table.shape[1] <= column < table.shape[1]:
-        raise ValueError(f"label is {column}, but there are {table.shape[1]} columns")
-    return np.delete(table, column, axis=1), table[:, column]
-
-
-def _table_of(X: Array, y: Array, features: tuple[str, ...], classify: bool | None) -> _Table:
+def _table_of(
+    X: Array,
+    y: Array,
+    features: tuple[str, ...],
+    classify: bool | None,
+    union: Callable[[Array], Array] = _ALONE.union,
+) -> _Table:
     if classify is None:
-        classify = y.ndim == 1 and (y.dtype.kind not in "fiub" or len(np.unique(y)) == 2)
+        # Three values are enough to know that there are not two.
+        numbers = y.dtype.kind in "fiub"
+        classify = y.ndim == 1 and (not numbers or len(union(np.unique(y)[:3])) == 2)
     if not classify:
         return _Table(X, y, (), features)
     if y.ndim != 1:
         raise ValueError(f"the label has shape {y.shape}, expected one class per row")
     if y.dtype.kind == "b":
         y = y.astype(np.int64)
-    values, positions = np.unique(y, return_inverse=True)
+    values = union(np.unique(y))
     names = tuple(map(_class_name, values.tolist()))
     if len(names) < 2:
         raise ValueError(f"the label has the single class {names[0]!r}, expected at least two")
-    return _Table(X, positions.astype(np.int64), names, features)
+    return _Table(X, np.searchsorted(values, y).astype(np.int64), names, features)
 
 
 def _matching(test: _Table, table: _Table, path: str) -> _Table:
@@ -205,14 +236,18 @@ def _split(table: _Table, fraction: float, seed: int) -> tuple[_Table, _Table]:
     return replace(table, X=X, y=y), replace(table, X=X_test, y=y_test)
 
 
-def _prepared(table: _Table, test: _Table | None, loss: Loss, standardized: bool) -> Problem:
+def _prepared(
+    table: _Table,
+    test: _Table | None,
+    loss: Loss,
+    standardized: bool,
+    processes: Alone | Several,
+) -> Problem:
     tables = [table] if test is None else [table, test]
     pairs = [(each.X, _targets(each, loss)) for each in tables]
     scaling = None
     if standardized:
-        from lipgd.experiments._prepare import standardize
-
-        scaling = standardize(*pairs[0], targets=not table.classes)
+        scaling = processes.scaling(*pairs[0], targets=not table.classes)
         pairs = [(scaling.inputs(X), scaling.targets(y)) for X, y in pairs]
     (X, y), *others = pairs
     many = len(table.classes) if loss.takes_labels else y.shape[1] if y.ndim == 2 else 1
@@ -237,5 +272,5 @@ def _class_name(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _is_integer(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+def _is_npy(path: str) -> bool:
+    return Path(path).suffix.lower() == ".npy"

@@ -12,9 +12,10 @@ import numpy as np
 
 import lipgd
 from lipgd._files import atomic_writer
-from lipgd.constraints import METHODS
+from lipgd.constraints import CAP_MODES, METHODS
 
 from ._options import Commands, add_common, as_json, new_command
+from ._processes import Alone, Expected, Several, processes
 from ._table import Problem, load_problem
 
 _DESCRIPTION = """\
@@ -28,10 +29,14 @@ _EXAMPLES = """\
   lipgd train table.csv --lipschitz 5 --rate 0.1
   lipgd train big.csv --batch-size 64 --checkpoint state.npz
   lipgd train big.csv --batch-size 64 --checkpoint state.npz --resume
+  mpiexec -n 4 lipgd train shards/*.npy --checkpoint state.npz
 
 The folder gets network.npz (lipgd.Network.load), history.npz (lipgd.History.load), history.csv,
 summary.json, history.png and .svg, and with --standardize scaling.npz: the network then expects
 (x - input_mean) / input_scale, and its Lipschitz constants are in these units.
+
+Several .npy files are one table, in the order in which they are named. Started by mpiexec, every
+process reads its own rows, and the result has the same bits for any number of processes.
 """
 _CODES = {"finished": 0, "converged": 0, "diverged": 1, "interrupted": 130}
 #: Rows of the history, and samples whose Jacobians give the lower Lipschitz value, by default.
@@ -50,7 +55,10 @@ def add(commands: Commands) -> None:
 
 def _add_data(group: Any) -> None:
     group.add_argument(
-        "data", metavar="DATA", help="CSV (also .gz), .npz with X and y, or .npy with a table"
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="CSV (also .gz), .npz with X and y, or one or several .npy with a table",
     )
     group.add_argument(
         "--label", metavar="COLUMN", help="the target: name or position (the last; y in .npz)"
@@ -108,6 +116,18 @@ def _add_descent(group: Any) -> None:
         help="move the weights onto the limit after a step, or lower the rates (retract)",
     )
     group.add_argument(
+        "--caps",
+        nargs="+",
+        metavar="NAME=C",
+        help="cap the rates so that |W - W_0| <= C / samples * steps: W1=50 b1=9 W2=50",
+    )
+    group.add_argument(
+        "--caps-mode",
+        choices=CAP_MODES[1:],
+        help="what a step may use: its own budget, what earlier ones left, or the way to the start "
+        "(observed)",
+    )
+    group.add_argument(
         "--record",
         nargs="+",
         metavar="NAME",
@@ -119,22 +139,29 @@ def _add_descent(group: Any) -> None:
     )
     group.add_argument("--checkpoint", metavar="FILE", help="keep the state in this file")
     group.add_argument(
+        "--checkpoint-every", type=int, metavar="K", help="steps between checkpoints (a minute)"
+    )
+    group.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint, with the same arguments"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, save, and print the outcome."""
-    if arguments.resume and arguments.checkpoint is None:
-        raise ValueError("--resume is given, but --checkpoint is missing")
-    if arguments.hold and not arguments.decay:
-        raise ValueError(f"--hold is {arguments.hold}, but --decay is missing")
-    if arguments.lipschitz_method is not None and arguments.lipschitz is None:
-        raise ValueError(
-            f"--lipschitz-method is {arguments.lipschitz_method}, but --lipschitz is missing"
-        )
-    problem = load_problem(arguments)
-    if problem.note:
+    """Train, save, and print the outcome; of several processes one speaks for all."""
+    together = processes()
+    try:
+        with together.guarded():
+            return _run(arguments, together)
+    except Expected:
+        if together.first:
+            raise
+        return 2
+
+
+def _run(arguments: argparse.Namespace, together: Alone | Several) -> int:
+    _check(arguments)
+    problem = load_problem(arguments, together)
+    if problem.note and together.first:
         print(f"lipgd train: {problem.note}", file=sys.stderr)
     net = lipgd.Network.create(
         [problem.X.shape[1], *arguments.hidden, problem.n_outputs],
@@ -144,14 +171,33 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
     )
     folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    outcome = lipgd.train(net, problem.X, problem.y, **_settings(arguments, problem))
-    facts = _facts(outcome, problem, arguments)
-    _save(folder, outcome, problem, facts)
-    print(as_json(facts) if arguments.json else _text(facts, folder))
-    if outcome.status in ("diverged", "interrupted"):
-        print(f"lipgd train: {outcome.status}: {outcome.message}", file=sys.stderr)
+    together.agreed(lambda: folder.mkdir(parents=True, exist_ok=True) if together.first else None)
+    outcome = together.train(net, problem.X, problem.y, _settings(arguments, problem))
+    facts = _facts(outcome, problem, arguments, together)
+    if together.first:
+        _save(folder, outcome, problem, facts)
+        print(as_json(facts) if arguments.json else _text(facts, folder))
+        if outcome.status in ("diverged", "interrupted"):
+            print(f"lipgd train: {outcome.status}: {outcome.message}", file=sys.stderr)
     return _CODES[outcome.status]
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    needed = {
+        "resume": "checkpoint",
+        "checkpoint_every": "checkpoint",
+        "hold": "decay",
+        "lipschitz_method": "lipschitz",
+        "caps_mode": "caps",
+    }
+    for name, other in needed.items():
+        value = getattr(arguments, name)
+        if value and not getattr(arguments, other):
+            option, missing = (f"--{part.replace('_', '-')}" for part in (name, other))
+            given = "given" if value is True else value
+            raise ValueError(f"{option} is {given}, but {missing} is missing")
+    if arguments.caps and arguments.lipschitz is not None:
+        raise ValueError("--caps and --lipschitz are given, expected one of them")
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
@@ -169,7 +215,7 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "loss": problem.loss,
         "rate": rate,
         "steps": arguments.steps,
-        "constraint": _target(arguments),
+        "constraint": _constraint(arguments),
         "momentum": arguments.momentum,
         "weight_decay": arguments.weight_decay,
         "batch_size": arguments.batch_size,
@@ -180,19 +226,37 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "record_every": max(1, arguments.steps // _ROWS) if every is None else every,
         "progress": not arguments.no_progress,
         "checkpoint": arguments.checkpoint,
+        "checkpoint_every": arguments.checkpoint_every,
         "resume": arguments.checkpoint if arguments.resume else None,
         "n_threads": arguments.threads,
     }
 
 
-def _target(arguments: argparse.Namespace) -> lipgd.LipschitzTarget | None:
+def _constraint(arguments: argparse.Namespace) -> lipgd.LipschitzTarget | lipgd.RateCaps | None:
+    if arguments.caps:
+        budgets = dict(_budget(text) for text in arguments.caps)
+        return lipgd.RateCaps(budgets, mode=arguments.caps_mode or CAP_MODES[1])
     if arguments.lipschitz is None:
         return None
     method = arguments.lipschitz_method or METHODS[1]
     return lipgd.LipschitzTarget(arguments.lipschitz, method=method, rescale_initial=True)
 
 
-def _facts(outcome: lipgd.Run, problem: Problem, arguments: argparse.Namespace) -> dict[str, Any]:
+def _budget(text: str) -> tuple[str, float]:
+    name, sign, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        wanted = "a name and a number, such as W1=50"
+        raise ValueError(f"--caps has {name + sign + value!r}, expected {wanted}") from None
+
+
+def _facts(
+    outcome: lipgd.Run,
+    problem: Problem,
+    arguments: argparse.Namespace,
+    together: Alone | Several,
+) -> dict[str, Any]:
     """Return the outcome as JSON can hold it."""
     given = {key: value for key, value in vars(arguments).items() if key != "run"}
     history = outcome.history
@@ -203,32 +267,46 @@ def _facts(outcome: lipgd.Run, problem: Problem, arguments: argparse.Namespace) 
         "steps": outcome.steps,
         "seconds": outcome.seconds,
         "steps_per_second": outcome.steps / outcome.seconds,
-        "samples": len(problem.X),
+        "samples": together.total(len(problem.X)),
         "test_samples": len(problem.test[0]) if problem.test else 0,
         "features": list(problem.features),
         "classes": list(problem.classes),
         "standardized": problem.scaling is not None,
         "network": repr(outcome.network),
         "loss": problem.loss.name,
-        "train": _scores(outcome.network, problem.X, problem.y, problem, arguments.threads),
-        "test": _scores(outcome.network, *problem.test, problem, arguments.threads)
+        "train": _scores(
+            outcome.network, problem.X, problem.y, problem, arguments.threads, together
+        ),
+        "test": _scores(outcome.network, *problem.test, problem, arguments.threads, Alone())
         if problem.test
         else None,
         "recorded_steps": [int(history.step[row]) for row in ends],
         "recorded": {name: [float(history[name][row]) for row in ends] for name in history},
+        "processes": together.count,
         "lipgd": lipgd.__version__,
         "arguments": given,
     }
 
 
 def _scores(
-    net: lipgd.Network, X: Any, y: Any, problem: Problem, n_threads: int | None
+    net: lipgd.Network,
+    X: Any,
+    y: Any,
+    problem: Problem,
+    n_threads: int | None,
+    together: Alone | Several,
 ) -> dict[str, float]:
-    scores = {"risk": lipgd.risk(net, X, y, loss=problem.loss, n_threads=n_threads)}
-    if problem.classes:
-        outputs = net(X, n_threads=n_threads)
+    def risk(rows: slice) -> float:
+        return lipgd.risk(net, X[rows], y[rows], loss=problem.loss, n_threads=n_threads)
+
+    def accuracy(rows: slice) -> float:
+        outputs = net(X[rows], n_threads=n_threads)
         labels = outputs.argmax(axis=1) if problem.loss.takes_labels else np.sign(outputs[:, 0])
-        scores["accuracy"] = float(np.mean(labels == y))
+        return float(np.mean(labels == y[rows]))
+
+    scores = {"risk": together.average(len(X), risk)}
+    if problem.classes:
+        scores["accuracy"] = together.average(len(X), accuracy)
     return scores
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from lipgd._check import shown
 
-__all__ = ["agreed", "communicator", "together"]
+__all__ = ["agreed", "communicator", "is_launched", "together"]
 
 #: What launchers of MPI programs tell their processes.
 _LAUNCHED = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
@@ -24,13 +24,18 @@ def communicator(comm: Any) -> Any:
             if not isinstance(getattr(comm, name, None), int):
                 raise TypeError(f"comm is {shown(comm)}, expected a communicator of mpi4py")
         return comm
-    if not any(name in os.environ for name in _LAUNCHED):
+    if not is_launched():
         return _Alone()
     try:
         from mpi4py import MPI
     except ImportError as error:
         raise ImportError('several processes need mpi4py: pip install "lipgd[mpi]"') from error
     return MPI.COMM_WORLD
+
+
+def is_launched() -> bool:
+    """Return whether a launcher of MPI programs started this process."""
+    return any(name in os.environ for name in _LAUNCHED)
 
 
 class _Alone:
@@ -62,12 +67,15 @@ def agreed(comm: Any, action: Callable[[], _Answer]) -> _Answer:
 
 
 @contextmanager
-def together(comm: Any) -> Iterator[None]:
-    """End all processes if this one raises: the others would wait for it for ever."""
+def together(comm: Any, known: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """End all processes if this one raises: the others would wait for it for ever.
+
+    Errors of the known types pass: the others have them too.
+    """
     try:
         yield
-    except BaseException:
-        if comm.size == 1:
+    except BaseException as error:
+        if comm.size == 1 or isinstance(error, known):
             raise
         print(
             f"lipgd: process {comm.rank} of {comm.size} failed, and ends all:\n"
