@@ -9,13 +9,18 @@ SOURCES := pyproject.toml CMakeLists.txt README.md LICENSE $(shell find cmake cp
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Werror
 
-.PHONY: demo test lint format headers clean
+.PHONY: demo test docs lint format headers clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lipgd demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Every warning is an error; then every internal link of the pages is followed.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs build/docs
+	$(BIN)/python docs/check_links.py build/docs
 
 # The types of the optional libraries are those that the tests use.
 lint: $(VENV)/.test $(VENV)/.lint
@@ -51,6 +56,6 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	touch $@
 
 # lipgd is installed by now: these add what its extras name, and compile nothing.
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(VENV)/.installed
+$(VENV)/.demo $(VENV)/.test $(VENV)/.docs $(VENV)/.lint: $(VENV)/.%: $(VENV)/.installed
 	$(BIN)/python -m pip install "lipgd[$*]"
 	touch $@

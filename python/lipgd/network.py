@@ -24,7 +24,9 @@ _KIND, _VERSION = "lipgd network", 1
 
 
 class Network(Parameters):
-    """A dense network ``f(x) = output_scale * (W_L s(... s(W_1 x + b_1) ...) + b_L)``.
+    """A dense network of matrices, biases and one activation.
+
+    Its outputs are ``output_scale * (W_L s(... s(W_1 x + b_1) ...) + b_L)``.
 
     The two-layer network of the papers, ``B.T @ s(W x + b) + c``, has two weight matrices:
     ``weights[0]`` is W and ``weights[1].T`` is B. Networks are immutable, compare by value and can

@@ -134,7 +134,8 @@ def train(
         Stop when the norm of the full gradient is at most this; 0 never stops. With batches it is
         checked where rows are written.
     callback : callable, optional
-        Called with a :class:`Snapshot` about every 50 ms; a true answer stops the training.
+        Called with a :class:`lipgd.run.Snapshot` about every 50 ms; a true answer stops the
+        training.
     callback_every : int, optional
         Steps between the calls of the callback, instead of the clock: a callback that decides by
         what it sees then stops at the same step on every machine.
