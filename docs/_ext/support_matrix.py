@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 import lipgd
+import lipgd.onnx
+import lipgd.torch
 from lipgd import lipschitz
 from lipgd.theory import large_stepsize
 
@@ -143,16 +146,23 @@ def limits() -> str:
 
 def exports() -> str:
     """Return what networks can be written to and read from."""
+    exporters = _exporters()
     rows = []
     for name in ACTIVATIONS:
         net = network(name)
-        cells = [mark(partial(attempt, net)) for _, attempt in _exporters()]
-        rows.append([f"`{name}`", *cells])
-    return table(["activation", *(title for title, _ in _exporters())], rows)
+        rows.append([f"`{name}`", *(mark(partial(attempt, net)) for _, attempt in exporters)])
+    return table(["activation", *(title for title, _ in exporters)], rows)
 
 
 def _exporters() -> list[tuple[str, Callable[[lipgd.Network], Any]]]:
-    return [("C99 header", lambda net: lipgd.export.c_header(net))]
+    folder = Path(tempfile.mkdtemp())
+    return [
+        ("`.npz`", lambda net: net.save(folder / "net.npz")),
+        ("ONNX, float64", lambda net: lipgd.onnx.save(net, folder / "net.onnx").value),
+        ("ONNX, float32", lambda net: lipgd.onnx.save(net, folder / "n.onnx", dtype="f4").value),
+        ("PyTorch", lambda net: lipgd.torch.to_torch(net).lipschitz_upper.value),
+        ("C99 header", lipgd.export.c_header),
+    ]
 
 
 def theory() -> str:
@@ -221,7 +231,10 @@ def text() -> str:
             "Two columns are about {doc}`learning rates </theory/rate-constraints>`, three about "
             "{doc}`large stepsizes </theory/large-stepsize>`.",
         ),
-        "Export": (exports(), "Networks of any depth, in float32 and float64."),
+        "Export": (
+            exports(),
+            "Networks of any depth, with a bound of what is stored but in `.npz`.",
+        ),
     }
     return (
         "\n\n".join(
