@@ -81,6 +81,28 @@ def test_bounds_hold_on_every_row(fast):
     assert found.reasons["risk_theorem7"] == ("stepsize of another length",)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_jumping_slope_leaves_the_bounds_of_averages(seed):
+    """Theorem 5 and (5.4) do without beta."""
+    X, y = separable(seed=seed)
+    run = train(network("leaky_relu", seed=seed), X, y, rate=[0.1, 10.0, 1000.0][seed])
+    found = phases(run, X, y)
+    average = np.cumsum(run.history["risk"])[:-1] / run.history.step[1:]
+    assert (average <= found.risk_bounds["average_risk_theorem5"][1:]).all()
+    assert set(found.risk_bounds) == {"average_risk_theorem5", "average_slope_theorem6"}
+    for name in ("transition_time", "risk_before_theorem6", "risk_theorem6", "risk_theorem7"):
+        assert found.reasons[name] == ("not smooth",)
+
+
+@pytest.mark.parametrize("rate", [1e200, 1e307, 1.7e308])
+def test_huge_stepsizes_have_phases_without_overflow(rate):
+    X, y = separable()
+    found = phases(train(network(), X, y, rate=rate, steps=20, record=("log_risk",)), X, y)
+    assert "average risk" not in str(found)
+    assert not np.isnan(found.risk_bounds["average_slope_theorem6"][1:]).any()
+    assert (found.risk_bounds["average_slope_theorem6"][1:] > 0.0).all()
+
+
 def test_what_is_known_before_the_training_holds():
     X, y = np.array([[1.0, 0.1], [-1.0, 0.1]]), np.array([1.0, -1.0])
     net = network("leaky(softplus, 0.8)", m=4)

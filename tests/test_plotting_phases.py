@@ -74,6 +74,12 @@ def test_risks_that_underflow_are_drawn_as_logarithms(run, ax):
     assert ax.get_lines()[0].get_ydata()[-1] == pytest.approx(-1500 / np.log(10))
 
 
+def test_scaled_risks_that_all_underflow_need_no_logarithmic_axis(run, ax):
+    logs = np.append(0.0, np.linspace(-800.0, -1500.0, 300))
+    plotting.scaled_risk(with_columns(run, log_risk=logs), ax=ax)
+    assert ax.get_yscale() == "linear" and np.isnan(ax.get_lines()[0].get_ydata()).all()
+
+
 def test_scaled_risk_sums_the_rates(run, ax):
     plotting.scaled_risk(run, margins.phases(run, X, y), ax=ax)
     drawn = ax.get_lines()[0].get_ydata()

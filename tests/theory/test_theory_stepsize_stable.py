@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import mpmath as mp
 import numpy as np
 import pytest
 from stepsize_cases import Model, fitted, random_model
@@ -186,6 +187,43 @@ def test_proposition_1_and_its_sharp_case():
     fall = model.step(eta).log_risk - model.log_risk
     floor = ls.log_step_floor(0.0, model.constants, eta, abs(model.gradient[0]))
     assert floor == pytest.approx(fall, rel=1e-6)
+
+
+@pytest.mark.parametrize("ceiling", [1e-3, 0.3, 1.0, 3.0])
+def test_one_step_reaches_the_floor_of_proposition_1(ceiling):
+    """Where p is nearly the loss, L(w_1) = L(w_0) e^-c, so that the constant is sharp."""
+    net = lipgd.Network([[[30.0]], [[1.0]]], activation="identity")
+    model = Model(net, np.ones((1, 1)), np.ones(1))
+    eta = ceiling / model.risk
+    floor = ls.log_risk_floor(model.log_risk, model.constants, eta, 1, ceiling)
+    assert model.step(eta).log_risk == pytest.approx(floor, abs=1e-9)
+
+
+def test_floors_have_their_digits():
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        found, T = random_model(rng).constants, int(rng.integers(1, 10**6))
+        eta, log_risk = float(10.0 ** rng.uniform(-3, 4)), float(rng.uniform(-40, 2))
+        scale, start = mp.mpf(eta) * mp.mpf(found.gradient_bound) ** 2, mp.exp(-mp.mpf(log_risk))
+        c = mp.mpf(float(rng.uniform(0.01, 5)))
+        floor = ls.log_risk_floor(log_risk, found, eta, T, float(c))
+        exact = -mp.log(start + scale * mp.expm1(c) / c * T)
+        assert floor == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+        first = max(start, scale * mp.exp(scale * -mp.expm1(-1 / start)))
+        floor = ls.log_monotone_risk_floor(log_risk, found, eta, T)
+        exact = -mp.log(first + (mp.e - 1) * scale * T)
+        assert floor == pytest.approx(float(exact), rel=1e-12, abs=1e-12)
+
+
+def test_risks_that_underflow_do_not_make_every_stepsize_stable():
+    net = lipgd.Network([[[1.0]], [[1.0]]], activation="softplus")
+    found = ls.constants(net, [[1e12]])
+    for log_risk in (-740.0, -800.0, -1e300, -math.inf):
+        for largest in (ls.monotone_stepsize, ls.spectral_stepsize):
+            assert math.isfinite(largest(found, log_risk))
+        assert ls.stability(found, 1e308, log_risk) > 0.0
+    constant = ls.constants(lipgd.Network([[[1.0]], [[0.0]]], activation="softplus"), [[1.0]])
+    assert ls.monotone_stepsize(constant, -800.0) == math.inf == ls.spectral_stepsize(constant)
 
 
 def test_risks_do_not_fall_faster_than_proposition_1():

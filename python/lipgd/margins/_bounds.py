@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lipgd.margins._reasons import separable_reasons
+from lipgd.margins._reasons import separable_reasons, smooth_reasons
 from lipgd.margins._separation import separating_direction
 from lipgd.network import Network
 from lipgd.run import Run
@@ -22,7 +21,9 @@ __all__ = ["Prediction", "predictions", "trained_norm"]
 
 #: How near a stepsize is to that of Theorem 7: its digits may have been printed and read.
 _SAME_STEPSIZE = 1e-6
-_BEFORE = ("average_risk_theorem5", "average_slope_theorem6", "risk_before_theorem6")
+#: Bounds that do without a curvature bound, and statements that do not.
+_AVERAGES = ("average_risk_theorem5", "average_slope_theorem6")
+_SMOOTH = ("transition_time", "risk_before_theorem6", "risk_theorem6", "risk_theorem7")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Prediction:
     transition_time: float | None
     bounds: dict[str, DoubleArray]
     separable_faults: tuple[str, ...]
+    smooth_faults: tuple[str, ...]
     fast_fault: str | None
 
     def reasons(
@@ -39,10 +41,11 @@ class Prediction:
     ) -> dict[str, tuple[str, ...]]:
         """Return the codes by statement, given those of the certificates."""
         result: dict[str, tuple[str, ...]] = {}
-        faults = self.separable_faults
+        if self.separable_faults:
+            result = dict.fromkeys(_AVERAGES, self.separable_faults)
+        faults = (*self.smooth_faults, *self.separable_faults)
         if faults:
-            names = ("transition_time", *_BEFORE, "risk_theorem6", "risk_theorem7")
-            result = dict.fromkeys(names, faults)
+            result.update(dict.fromkeys(_SMOOTH, faults))
         elif not certain:
             result["risk_theorem6"] = late
         if not faults and self.fast_fault:
@@ -67,12 +70,12 @@ def predictions(
     if rows["margin"] is not None:
         rates = _modified_margins(run, logs, found)
         bounds["risk_theorem4"] = _after(found, stepsize, logs, steps, rates, rows["margin"])
-    faults = separable_reasons(net, found)
+    faults, rough = separable_reasons(net, found), smooth_reasons(found)
     direction = None if faults else separating_direction(net, X, y, frozen)
     if isinstance(direction, str):
         faults = (direction,)
     if faults or direction is None or isinstance(direction, str):
-        return Prediction(None, bounds, faults, None)
+        return Prediction(None, bounds, faults, rough, None)
     v, margin = direction
     rate = large_stepsize.separation_rate(found, margin)
     norm, alignment = _start(net, v, frozen)
@@ -81,6 +84,8 @@ def predictions(
     slope = large_stepsize.average_slope_bound(found, rate, stepsize, earlier, norm)
     bounds["average_risk_theorem5"] = np.where(steps > 0, average, np.nan)
     bounds["average_slope_theorem6"] = np.where(steps > 0, slope, np.nan)
+    if rough:
+        return Prediction(None, bounds, (), rough, None)
     before = large_stepsize.log_risk_after(found, rate, stepsize, norm, steps)
     bounds["risk_before_theorem6"] = np.where(np.isinf(before), np.nan, _risk(before))
     starts = [row for row in (rows["certified"], rows["spectral"]) if row is not None]
@@ -93,13 +98,15 @@ def predictions(
         last[-1] = large_stepsize.fast_risk_bound(found, rate, run.steps)
         bounds["risk_theorem7"] = last
     time = large_stepsize.transition_time(found, rate, stepsize, norm)
-    return Prediction(time, bounds, (), fault)
+    return Prediction(time, bounds, (), (), fault)
 
 
 def trained_norm(net: Network, frozen: tuple[str, ...]) -> float:
     """Return the length of the trained parameters."""
-    parts = [array for name, array in net.named() if name not in frozen]
-    return math.sqrt(sum(float(np.square(part, dtype=np.float64).sum()) for part in parts))
+    parts = [np.ravel(array) for name, array in net.named() if name not in frozen]
+    flat = np.concatenate(parts).astype(np.float64)
+    largest = float(np.abs(flat).max(initial=0.0))
+    return largest * float(np.linalg.norm(flat / largest)) if largest else 0.0
 
 
 def _start(net: Network, v: DoubleArray, frozen: tuple[str, ...]) -> tuple[float, float]:

@@ -100,7 +100,7 @@ class Phases:
         if self.transition_time is None:
             lines.append(self._not("transition_time"))
         else:
-            time = f"{math.ceil(self.transition_time):,}"
+            time = f"{np.ceil(self.transition_time):,.0f}"
             lines.append(f"{'transition time':<24}the stable phase begins before step {time}")
         for name in _BOUNDS:
             if name not in self.risk_bounds:

@@ -74,10 +74,14 @@ def predictor_reasons(run: Run) -> tuple[str, ...]:
     return tuple(code for code in faults if code)
 
 
+def smooth_reasons(found: Constants) -> tuple[str, ...]:
+    """Return why there is no stable phase: what Theorems 6 and 7 say of it is void."""
+    return () if np.isfinite(found.curvature_bound) else ("not smooth",)
+
+
 def separable_reasons(net: Network, found: Constants) -> tuple[str, ...]:
     """Return why Theorems 5 to 7 need not be asked about the data."""
     faults = {
-        "not smooth": not np.isfinite(found.curvature_bound),
         "not near-homogeneous": not np.isfinite(found.homogeneity_gap),
         "alpha <= 0": found.slope <= 0.0 or net.output_scale == 0.0,
     }

@@ -10,7 +10,7 @@ from lipgd._arguments import finite_inputs_of, targets_of
 from lipgd._check import integer
 from lipgd._risk import risk
 from lipgd.margins._bounds import trained_norm
-from lipgd.margins._reasons import separable_reasons
+from lipgd.margins._reasons import separable_reasons, smooth_reasons
 from lipgd.margins._separation import separating_direction
 from lipgd.network import Network
 from lipgd.theory import large_stepsize
@@ -116,7 +116,7 @@ def suggest_stepsize(
         large_stepsize.monotone_stepsize(found, level),
         large_stepsize.spectral_stepsize(found, level),
     )
-    faults = separable_reasons(net, found)
+    faults = (*smooth_reasons(found), *separable_reasons(net, found))
     if faults:
         return Stepsizes(None, monotone, faults[0], None)
     direction = separating_direction(net, samples, labels, names)

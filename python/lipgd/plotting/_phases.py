@@ -123,9 +123,9 @@ def scaled_risk(
     logs, steps = _log_risk(run), run.history.step
     total = np.concatenate([[0.0], np.cumsum(_rates(run))])[steps]
     ax = axes_or_new(ax)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", under="ignore"):
         values = np.exp(np.log(total) + logs)
-    _line(ax, steps, np.where(total > 0.0, values, np.nan), {"label": "training", **line})
+    _line(ax, steps, np.where(values > 0.0, values, np.nan), {"label": "training", **line})
     logarithmic_steps(ax, run.history)
     if found is not None and found.constants is not None and found.certified is not None:
         floor = 1.0 / found.constants.gradient_bound**2
@@ -137,7 +137,9 @@ def scaled_risk(
             "markevery": [],
         }
         ax.axhline(floor, linestyle=":", label=words, **look)
-    return _finish(ax, run.history, "stepsize x step x risk", log=True)
+    # Where all of it underflows there is nothing that a logarithmic axis could show.
+    some = any(np.isfinite(np.asarray(drawn.get_ydata())).any() for drawn in ax.get_lines())
+    return _finish(ax, run.history, "stepsize x step x risk", log=some)
 
 
 def margins(history_or_run: History | Run, *, ax: Axes | None = None, **line: Any) -> Axes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from lipgd.theory.large_stepsize._stable import sharpness_bound
 from lipgd.types import ArrayLike
 
 __all__ = ["monotone_stepsize", "spectral_stability", "spectral_stepsize", "tight_growth"]
+
+_LARGEST = sys.float_info.max
 
 
 def monotone_stepsize(found: Constants, log_risk: float = math.inf) -> float:
@@ -29,7 +32,7 @@ def monotone_stepsize(found: Constants, log_risk: float = math.inf) -> float:
     Returns
     -------
     float
-        0 if the activation is not smooth.
+        0 if the activation is not smooth; inf only if the output is constant.
 
     References
     ----------
@@ -44,7 +47,7 @@ def monotone_stepsize(found: Constants, log_risk: float = math.inf) -> float:
     4.0
     """
     bound = sharpness_bound(found, mean_slope_bound(log_risk))
-    return 2.0 / (bound * UP) if bound else math.inf
+    return min(2.0 / (bound * UP), _LARGEST) if bound else math.inf
 
 
 def spectral_stability(found: Constants, stepsize: ArrayLike, log_risk: ArrayLike) -> Any:
@@ -111,7 +114,8 @@ def spectral_stepsize(found: Constants, log_risk: float = math.inf) -> float:
     Returns
     -------
     float
-        0 if the activation is not smooth.
+        0 if the activation is not smooth; inf only if the output is constant. Beyond 1e300 one that
+        is proved, not the largest.
 
     References
     ----------
@@ -133,8 +137,8 @@ def spectral_stepsize(found: Constants, log_risk: float = math.inf) -> float:
     high = 1.0
     while holds(high) and high < 1e300:
         high *= 16.0
-    if high >= 1e300:
-        return math.inf
+    if holds(high):
+        return high if found.gradient_bound else math.inf
     low = 1e-300
     return bisect(holds, low, high)[0] if holds(low) else 0.0
 

@@ -80,14 +80,16 @@ def average_risk_bound(
 
     def bound(distance: Any) -> Any:
         far = distance / rate + eta * found.gradient_bound**2 / (2.0 * rate)
-        moved = norm * norm - 2.0 * far * alignment + far * far
         loss = np.exp(log_loss(distance - found.homogeneity_gap))
-        return loss + np.maximum(moved, 0.0) * UP / (2.0 * eta * times)
+        with np.errstate(over="ignore"):
+            moved = norm * norm + far * (far - 2.0 * alignment)
+            return loss + np.maximum(moved, 0.0) / eta / times * (UP / 2.0)
 
     if reach is not None:
         return plain(bound(number("reach", reach, at_least=0.0)) * UP)
     # Any B gives a bound, so an inexact minimum is one too.
-    low, high = np.zeros_like(times), found.homogeneity_gap + 60.0 + np.log1p(eta * times)
+    far = found.homogeneity_gap + 60.0 + np.logaddexp(0.0, math.log(eta) + np.log(times))
+    low, high = np.zeros_like(times), far
     for _ in range(80):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         keep = bound(left) <= bound(right)
@@ -134,10 +136,14 @@ def average_slope_bound(
     0.0172
     """
     eta = number("stepsize", stepsize, above=0.0)
-    area = eta * number("rate", rate, above=0.0) ** 2 * values_of("steps", steps, at_least=1.0)
-    fixed = eta * found.gradient_bound**2 + 1.0 + 2.0 * found.homogeneity_gap
-    moved = fixed + 2.0 * rate * norm + 2.0 * np.maximum(np.log(2.0 * area), 0.0)
-    return plain(moved / area * UP)
+    times = values_of("steps", steps, at_least=1.0)
+    square = number("rate", rate, above=0.0) ** 2
+    # The logarithm of eta gamma_*^2 t, which may itself be beyond the range of numbers.
+    log_area = math.log(eta) + 2.0 * math.log(rate) + np.log(times)
+    fixed = 1.0 + 2.0 * found.homogeneity_gap + 2.0 * rate * norm
+    rest = fixed + 2.0 * np.maximum(_LOG2 + log_area, 0.0)
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        return plain((found.gradient_bound**2 / (square * times) + rest / np.exp(log_area)) * UP)
 
 
 def transition_slope(found: Constants, stepsize: float) -> float:
@@ -249,7 +255,10 @@ def log_risk_after(
     >>> large_stepsize.log_risk_after(found, 1.0, 1.0, 0.0, [26, 1000]).round(3)
     array([   inf, -5.541])
     """
-    last = math.ceil(transition_time(found, rate, stepsize, norm)) - 1
+    time = transition_time(found, rate, stepsize, norm)
+    if not math.isfinite(time):
+        return plain(np.full_like(values_of("steps", steps), np.inf))
+    last = math.ceil(time) - 1
     level = stepsize * (found.gradient_bound**2 + found.curvature_bound)
     start = max(found.n_samples / _LOG2, level)
     times = values_of("steps", steps)

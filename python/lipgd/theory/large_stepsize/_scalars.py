@@ -226,6 +226,7 @@ def mean_slope_bound(log_risk: ArrayLike) -> Any:
     Returns
     -------
     float or ndarray
+        At least the least normal number: a risk that underflows is not 0.
 
     References
     ----------
@@ -239,4 +240,5 @@ def mean_slope_bound(log_risk: ArrayLike) -> Any:
     0.5
     """
     with np.errstate(over="ignore", under="ignore"):
-        return plain(-np.expm1(-np.exp(numbers_of("log_risk", log_risk))))
+        slope = -np.expm1(-np.exp(numbers_of("log_risk", log_risk)))
+    return plain(np.maximum(slope, np.finfo(np.float64).tiny))
