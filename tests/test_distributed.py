@@ -231,7 +231,7 @@ class Fake:
         return [value] * self.size
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3, 5, 7, 64])
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 5, 7, 32, 64])
 def test_the_tree_is_the_same_for_every_cut(processes):
     numbers = np.random.default_rng(0).normal(size=(64, 3)) * np.logspace(-8, 8, 64)[:, None]
     expected = numbers
@@ -240,6 +240,7 @@ def test_the_tree_is_the_same_for_every_cut(processes):
     parts = []
     for rank in range(processes):
         cut = Cut(1000, 64, Fake(rank, processes))
+        assert processes & (processes - 1) or len(cut.subtrees(rank)) == 1
         for first, size in cut.subtrees(rank):
             part = numbers[first : first + size]
             while len(part) > 1:
@@ -249,6 +250,13 @@ def test_the_tree_is_the_same_for_every_cut(processes):
     class All(Fake):
         def Allgatherv(self, message, receive):
             receive[0][...] = np.column_stack([parts, np.zeros(len(parts))])
+
+        def Sendrecv(self, message, partner, recvbuf, source):
+            # Processes from the partner on, as many as are added here, have added theirs.
+            theirs = np.array(parts[partner : 2 * partner])
+            while len(theirs) > 1:
+                theirs = theirs[::2] + theirs[1::2]
+            recvbuf[...] = [*theirs[0], 0.0]
 
     exchange = Exchange(Cut(1000, 64, All(0, processes)))
     own = np.array(parts[: len(exchange._subtrees[0])])

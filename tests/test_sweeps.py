@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lipgd
-from lipgd.sweeps import _engines
+from lipgd.sweeps import _engines, _store
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))
@@ -112,6 +112,38 @@ def test_finished_cells_are_not_run_again(tmp_path):
     wider = lipgd.sweep(SETTINGS, {"hidden": [4, 8]}, seeds=2, out=tmp_path)
     assert wider[0] == first[0] and len(wider) == 4
     assert wider == lipgd.sweep(SETTINGS, {"hidden": [4, 8]}, seeds=2)
+
+
+def quick(a, seed):
+    return {"square": a * a}
+
+
+@pytest.mark.parametrize("engine", ["one worker", "two workers", "a backend"])
+def test_quick_cells_reach_the_disk_together(engine, tmp_path, monkeypatch):
+    import joblib
+
+    calls = []
+    monkeypatch.setattr(_store.os, "fsync", lambda *_: calls.append(1))
+    cells, options = {"a": list(range(600))}, {"jobs": 1 if engine == "one worker" else 2}
+    if engine == "a backend":
+        with joblib.parallel_config(backend="threading", n_jobs=2):
+            table = lipgd.sweep(quick, cells, out=tmp_path)
+    else:
+        table = lipgd.sweep(quick, cells, out=tmp_path, **options)
+    assert table.column("square") == [a * a for a in range(600)]
+    assert len(calls) < 40
+    assert not list((tmp_path / "cells").iterdir())
+    assert (tmp_path / "journal.jsonl").read_text().count('"row"') == 600
+
+
+def test_ctrl_c_keeps_quick_cells_that_wait_for_the_disk(tmp_path):
+    def cell(a, seed):
+        if a == 300:
+            raise KeyboardInterrupt
+        return {"b": a}
+
+    table = lipgd.sweep(cell, {"a": list(range(400))}, out=tmp_path)
+    assert len(table) == 300 and not table.complete
 
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path):

@@ -24,12 +24,11 @@ Array = npt.NDArray[Any]
 _Answer = TypeVar("_Answer")
 #: What stands for bad input; anything else ends all processes at once.
 Expected = (ImportError, OSError, TypeError, ValueError)
-_SHARDS = 64
 
 
-def processes() -> Alone | Several:
+def processes(shards: int) -> Alone | Several:
     """Return those of the MPI program that this process was started in, if it was."""
-    return Several(communicator(None)) if is_launched() else Alone()
+    return Several(communicator(None), shards) if is_launched() else Alone()
 
 
 class Alone:
@@ -75,7 +74,8 @@ class Alone:
 class Several:
     """Processes that share the samples; what they find has the same bits for any number of them."""
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, shards: int) -> None:
+        self._shards_of_all = shards
         self.count, self.first = int(comm.size), comm.rank == 0
         self._comm = comm
         self._cut: Cut | None = None
@@ -89,7 +89,7 @@ class Several:
         return agreed(self._comm, action)
 
     def rows(self, n_samples: int) -> slice:
-        self._cut = Cut(n_samples, _SHARDS, self._comm)
+        self._cut = Cut(n_samples, self._shards_of_all, self._comm)
         return slice(*self._cut.owned(self._comm.rank))
 
     def union(self, values: Array) -> Array:
@@ -121,7 +121,8 @@ class Several:
         for name in ("shuffle_seed", "points"):
             del settings[name]
         settings["n_threads"] = settings["n_threads"] or 1
-        return lipgd.distributed.train(net, X, y, comm=self._comm, shards=_SHARDS, **settings)
+        settings["shards"] = self._shards_of_all
+        return lipgd.distributed.train(net, X, y, comm=self._comm, **settings)
 
     def _shards(self) -> list[slice]:
         """Return the shards of this process, as rows of what it has."""

@@ -63,6 +63,14 @@ def _add_data(group: Any) -> None:
     group.add_argument(
         "--label", metavar="COLUMN", help="the target: name or position (the last; y in .npz)"
     )
+    group.add_argument(
+        "--shards",
+        type=int,
+        default=64,
+        metavar="N",
+        help="parts of the samples whose sums are added in one order, a power of two that is at "
+        "least the number of processes of mpiexec; another number gives other last bits (64)",
+    )
     tests = group.add_mutually_exclusive_group()
     tests.add_argument(
         "--test-fraction", type=float, default=0.0, metavar="F", help="part kept for testing (0)"
@@ -148,7 +156,7 @@ def _add_descent(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, save, and print the outcome; of several processes one speaks for all."""
-    together = processes()
+    together = processes(arguments.shards)
     try:
         with together.guarded():
             return _run(arguments, together)

@@ -28,8 +28,11 @@ def communicator(comm: Any) -> Any:
         return _Alone()
     try:
         from mpi4py import MPI
-    except ImportError as error:
-        raise ImportError('several processes need mpi4py: pip install "lipgd[mpi]"') from error
+    except (ImportError, RuntimeError) as error:  # the latter if there is no library of MPI
+        raise ImportError(
+            'several processes need mpi4py, pip install "lipgd[mpi]", and a library of MPI, '
+            f"such as pip install mpich: {error}"
+        ) from error
     return MPI.COMM_WORLD
 
 

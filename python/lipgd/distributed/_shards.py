@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lipgd._check import integer
 from lipgd.types import DoubleArray
 
 __all__ = ["Cut", "Exchange"]
@@ -20,6 +21,9 @@ class Cut:
     """Which samples belong to which shard and process."""
 
     def __init__(self, n_samples: int, shards: int, comm: Any) -> None:
+        number = integer("shards", shards, at_least=1)
+        if number & (number - 1):
+            raise ValueError(f"shards is {shards}, expected a power of two")
         if n_samples < comm.size:
             raise ValueError(f"X has {n_samples} samples for {comm.size} processes, expected more")
         # As few samples as shards make shards of one sample; the number is that of the problem.
@@ -92,18 +96,42 @@ class Cut:
 
 
 class Exchange:
-    """The hook of the core: gathers the parts of all processes and adds them in the tree."""
+    """The hook of the core: adds the parts of all processes in the tree.
+
+    A power of two of processes, of which each has one subtree, exchange sums with ever more distant
+    partners: two numbers per parameter and doubling of their number are sent. Any other number of
+    processes gathers all parts.
+    """
 
     def __init__(self, cut: Cut) -> None:
         self.stop = False
         self._comm = cut.comm
         self._subtrees = [cut.subtrees(process) for process in range(cut.comm.size)]
+        self._buffers: tuple[DoubleArray, DoubleArray] | None = None
 
     def __call__(self, parts: DoubleArray, subtrees: list[tuple[int, int]]) -> bool:
         """Leave the total in the first part; False if a process asked for an end."""
-        if self._comm.size == 1:
+        size = self._comm.size
+        if size == 1:
             return not self.stop
+        total = self._gathered(parts) if size & (size - 1) else self._doubled(parts[0])
+        parts[0] = total[:-1]
+        return bool(total[-1] == 0.0)
+
+    def _doubled(self, part: DoubleArray) -> DoubleArray:
+        mine, theirs = self._buffers or (np.empty(len(part) + 1), np.empty(len(part) + 1))
+        self._buffers = mine, theirs
         # Whether this process wants to stop travels with its numbers: all learn it at one step.
+        mine[:-1], mine[-1] = part, float(self.stop)
+        distance = 1
+        while distance < self._comm.size:
+            partner = self._comm.rank ^ distance
+            self._comm.Sendrecv(mine, partner, recvbuf=theirs, source=partner)
+            mine += theirs
+            distance *= 2
+        return mine
+
+    def _gathered(self, parts: DoubleArray) -> DoubleArray:
         message = np.column_stack([parts, np.full(len(parts), float(self.stop))])
         counts = [len(subtrees) * message.shape[1] for subtrees in self._subtrees]
         everything = np.empty((sum(map(len, self._subtrees)), message.shape[1]))
@@ -115,9 +143,7 @@ class Exchange:
             while len(stack) > 1 and are_siblings(stack[-2][0], stack[-1][0]):
                 (first, size), left = stack[-2]
                 stack[-2:] = [((first, 2 * size), left + stack[-1][1])]
-        total = stack[0][1]
-        parts[0] = total[:-1]
-        return bool(total[-1] == 0.0)
+        return stack[0][1]
 
     @contextmanager
     def signals(self) -> Iterator[None]:

@@ -191,7 +191,7 @@ def _plan(
     given = {**_DEFAULTS, **arguments}
 
     def check() -> tuple[Any, Any, DoubleArray | None]:
-        _check(arguments, shards, comm)
+        _check(arguments)
         inputs, targets = real_array("X", X), real_array("y", y)
         if inputs.ndim != 2 or targets.ndim not in (1, 2) or len(targets) != len(inputs):
             raise ValueError(
@@ -230,7 +230,7 @@ def _plan(
     return replace(plan, data_digest=cut.digest(plan.problem)), cut
 
 
-def _check(arguments: dict[str, Any], shards: int, comm: Any) -> None:
+def _check(arguments: dict[str, Any]) -> None:
     unknown = sorted(set(arguments) - set(_DEFAULTS))
     if unknown:
         raise TypeError(
@@ -249,9 +249,6 @@ def _check(arguments: dict[str, Any], shards: int, comm: Any) -> None:
                 f"record has {name!r}, which needs all samples in one place, expected some of "
                 f"{', '.join(_RECORDS)}"
             )
-    number = integer("shards", shards, at_least=1)
-    if number & (number - 1):
-        raise ValueError(f"shards is {shards}, expected a power of two")
 
 
 def _names(record: Any) -> list[str]:

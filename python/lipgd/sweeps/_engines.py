@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -41,16 +41,13 @@ def run_cells(
     """Run a task on all arguments, and yield the outcomes in batches, in any order."""
     if not arguments:
         return
-    if _backend_is_chosen():
-        yield from _joblib(task, _batches(arguments, 0, 1), jobs=None)
+    chosen = _chosen_workers()
+    if chosen is not None:
+        yield from _on_backend(task, arguments, chosen)
         return
-    done, began = 0, time.perf_counter()
-    while done < len(arguments) and (
-        jobs == 1 or done == 0 or time.perf_counter() - began < _PILOT_SECONDS
-    ):
-        outcome = _one(task, done, arguments[done])
-        done += 1
-        yield [outcome]
+    limit = math.inf if jobs == 1 else _PILOT_SECONDS
+    began = time.perf_counter()
+    done = yield from _in_turn(task, arguments, limit)
     if done == len(arguments):
         return
     seconds = (time.perf_counter() - began) / done
@@ -64,6 +61,42 @@ def run_cells(
             yield run_batch(task, batch)
     else:
         yield from _joblib(task, batches, jobs)
+
+
+def _in_turn(
+    task: Task, arguments: Sequence[dict[str, Any]], limit: float
+) -> Generator[list[Outcome], None, int]:
+    """Run cells here until the time is over, at least one, and return how many."""
+    batch: list[Outcome] = []
+    done, began = 0, time.perf_counter()
+    yielded = began
+    try:
+        while done < len(arguments) and (done == 0 or time.perf_counter() - began < limit):
+            batch.append(_one(task, done, arguments[done]))
+            done += 1
+            if time.perf_counter() - yielded >= _BATCH_SECONDS:
+                yield batch
+                batch, yielded = [], time.perf_counter()
+    except KeyboardInterrupt:
+        yield batch
+        raise
+    yield batch
+    return done
+
+
+def _on_backend(
+    task: Task, arguments: Sequence[dict[str, Any]], workers: int
+) -> Iterator[list[Outcome]]:
+    """Run cells where the caller chose: some to see how long one takes, then batches."""
+    first = min(len(arguments), workers)
+    seconds = []
+    for outcomes in _joblib(task, _batches(arguments[:first], 0, 1), jobs=None):
+        seconds += [outcome.seconds for outcome in outcomes]
+        yield outcomes
+    rest = len(arguments) - first
+    if rest:
+        size = _batch_size(sum(seconds) / first, rest, workers)
+        yield from _joblib(task, _batches(arguments, first, size), jobs=None)
 
 
 def run_batch(task: Task, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Outcome]:
@@ -94,14 +127,17 @@ def _batches(
     ]
 
 
-def _backend_is_chosen() -> bool:
-    """Return whether the caller chose a backend with joblib.parallel_config."""
+def _chosen_workers() -> int | None:
+    """Return how many workers a backend has that the caller chose with joblib.parallel_config."""
     try:
+        from joblib import effective_n_jobs
         from joblib.parallel import get_active_backend
     except ImportError:
-        return False
+        return None
     backend, jobs = get_active_backend()
-    return type(backend).__name__ != "LokyBackend" or jobs not in (None, 1)
+    if type(backend).__name__ == "LokyBackend" and jobs in (None, 1):
+        return None
+    return max(1, int(effective_n_jobs(jobs)))
 
 
 def _joblib(
