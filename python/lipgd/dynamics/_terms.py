@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lipgd._check import flag, integer, number
 from lipgd.dynamics._moments import LayerMoments, Moments
 from lipgd.dynamics._rule import Rule
+from lipgd.dynamics._triplets import NormDerivatives, Triplets
 from lipgd.types import DoubleArray
 
 __all__ = ["Coefficients", "Totals", "coefficients_of"]
@@ -212,7 +213,8 @@ class _Layer:
     def __init__(
         self, layer: LayerMoments, rule: Rule, decay: float, velocity: npt.ArrayLike | None
     ) -> None:
-        self.top = top = layer.top
+        self.top: NormDerivatives = layer.top
+        top = self.top
         self._layer, self._rule = layer, rule
         self._noise_trace = self._contract_noise(first=1)
         a, b, outside, second = self._mean_step(decay, velocity)
@@ -236,7 +238,7 @@ class _Layer:
             return 0.0
         if self.top.gap == 0:
             return 1.0
-        return 1 - self._contract_noise(first=2) / self._noise_trace
+        return 1 - self._contract_noise(first=self.top.pair) / self._noise_trace
 
     @property
     def degeneracy(self) -> float:
@@ -266,25 +268,27 @@ class _Layer:
         if velocity is None:
             return a, b, outside, second
         v = np.asarray(velocity, np.float64)
-        shape = len(self.top.left), len(self.top.right)
+        shape = self.top.shape
         if v.shape != shape or not np.isfinite(v).all():
             raise ValueError(f"velocity has an array of shape {v.shape}, expected finite {shape}")
         of_a, of_b, of_outside = self.top.project(v)
-        if len(self.top.values) > 1:
-            second += kept * float(self.top.left[:, 1] @ v @ self.top.right[:, 1])
+        second += kept * self.top.second(v)
         return a + kept * of_a, b + kept * of_b, outside + kept * of_outside, second
 
-    @staticmethod
-    def _mean_of_pair(a: DoubleArray, b: DoubleArray, second: float) -> DoubleArray:
+    def _mean_of_pair(self, a: DoubleArray, b: DoubleArray, second: float) -> DoubleArray:
         if len(a) < 2:
             return np.zeros(2)
-        return np.array([a[0] - second, 0.5 * (a[1] + b[1])])
+        coupling = 0.5 * (a + b)[1 : self.top.pair]
+        size = coupling[0] if len(coupling) == 1 else np.linalg.norm(coupling)
+        return np.array([a[0] - second, size])
 
     def _with_pair_term(self, a: DoubleArray, b: DoubleArray, outside: DoubleArray) -> float:
         """Replace the singular part of the pair by its mean over Gaussian noise (10.1)."""
         top, rule, count = self.top, self._rule, self._layer.count
         if len(a) < 2:
             return self.curvature
+        if top.pair != 2:  # y has two parts there, and 10.1 is for one
+            return math.nan
         noise = rule.noise - rule.debias
         aa, bb, ab, outer = self._layer.sums()
         scale = noise / (count - 1)
@@ -302,7 +306,7 @@ class _Layer:
 
     def _diagonal(self) -> tuple[float, float]:
         layer, top, rule = self._layer, self.top, self._rule
-        if layer._squares is None:
+        if layer._squares is None or not isinstance(top, Triplets):
             return math.nan, math.nan
         variances = layer.variances()
         with np.errstate(invalid="ignore"):

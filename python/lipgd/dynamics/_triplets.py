@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,81 @@ import numpy as np
 from lipgd._arguments import real_array
 from lipgd.types import ArrayLike, DoubleArray
 
-__all__ = ["Triplets"]
+__all__ = ["NormDerivatives", "Triplets"]
+
+
+class NormDerivatives(ABC):
+    """Derivatives of a norm of a matrix (m, n) to second order, in the form of section 1.2.
+
+    Attributes
+    ----------
+    values : ndarray, shape (r,)
+        Singular values, the norm first, with one entry per pair of columns a_k, b_k.
+    pair : int
+        How many of them belong to the leading pair of singular values: 2, or 3 where the second
+        has a column of real and one of imaginary parts.
+    """
+
+    values: DoubleArray
+    pair: int = 2
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """The shape of the matrix."""
+
+    @property
+    @abstractmethod
+    def jacobian(self) -> DoubleArray:
+        """The gradient of the norm: shape (m, n)."""
+
+    @abstractmethod
+    def project(self, direction: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """Return what :meth:`contract` needs of a direction: a (r,), b (r,), the outside part."""
+
+    @abstractmethod
+    def second(self, direction: DoubleArray) -> float:
+        """Return u_2^T E v_2 of a direction, zero if there is no second value."""
+
+    @property
+    def norm(self) -> float:
+        """The largest singular value."""
+        return float(self.values[0])
+
+    @property
+    def gap(self) -> float:
+        """The largest minus the second singular value; the largest if there is one alone."""
+        return float(self.values[0] - self.values[1]) if len(self.values) > 1 else self.norm
+
+    def hessian(self, direction: ArrayLike) -> float:
+        """Return the second derivative of the norm along a direction (m, n), formula 1.2."""
+        array = self._direction(direction)
+        a, b, outside = self.project(array)
+        return self.contract(a * a, b * b, a * b, float(outside @ outside))
+
+    def contract(
+        self, aa: DoubleArray, bb: DoubleArray, ab: DoubleArray, outside: float, first: int = 1
+    ) -> float:
+        """Return the Hessian contracted with second moments of a_k, b_k (r,) and the outside part.
+
+        Terms below ``first`` (0 is the leading triplet itself) are left out.
+        """
+        rest = self.values[first:]
+        plus = aa[first:] + bb[first:] + 2 * ab[first:]
+        minus = aa[first:] + bb[first:] - 2 * ab[first:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = plus / (2 * (self.norm - rest)) + minus / (2 * (self.norm + rest))
+        return float(terms.sum()) + outside / self.norm
+
+    def _direction(self, direction: ArrayLike) -> DoubleArray:
+        array = real_array("direction", direction).astype(np.float64)
+        if array.shape != self.shape:
+            raise ValueError(f"direction has shape {array.shape}, expected {self.shape}")
+        return array
 
 
 @dataclass(frozen=True)
-class Triplets:
+class Triplets(NormDerivatives):
     """The thin SVD of a matrix (m, n), and the derivatives of its spectral norm.
 
     Attributes
@@ -53,25 +124,14 @@ class Triplets:
         return cls(np.ascontiguousarray(left), values, np.ascontiguousarray(right.T))
 
     @property
-    def norm(self) -> float:
-        """The largest singular value."""
-        return float(self.values[0])
-
-    @property
-    def gap(self) -> float:
-        """The largest minus the second singular value; the largest if there is one alone."""
-        return float(self.values[0] - self.values[1]) if len(self.values) > 1 else self.norm
+    def shape(self) -> tuple[int, int]:
+        """The shape (m, n) of the matrix."""
+        return len(self.left), len(self.right)
 
     @property
     def jacobian(self) -> DoubleArray:
         """The gradient of the norm, u_1 v_1^T (1.1): shape (m, n)."""
         return np.outer(self.left[:, 0], self.right[:, 0])
-
-    def hessian(self, direction: ArrayLike) -> float:
-        """Return the second derivative of the norm along a direction (m, n), formula 1.2."""
-        array = self._direction(direction)
-        a, b, outside = self.project(array)
-        return self.contract(a * a, b * b, a * b, float(outside @ outside))
 
     def hessian_trace(self) -> float:
         """Return the trace of the Hessian of the norm (1.3)."""
@@ -123,23 +183,8 @@ class Triplets:
             return a, b, np.empty(0)
         return a, b, along - self.left @ a if rows > columns else across - self.right @ b
 
-    def contract(
-        self, aa: DoubleArray, bb: DoubleArray, ab: DoubleArray, outside: float, first: int = 1
-    ) -> float:
-        """Return the Hessian contracted with second moments of a_k, b_k (r,) and the outside part.
-
-        Terms below ``first`` (0 is the leading triplet itself) are left out.
-        """
-        rest = self.values[first:]
-        plus = aa[first:] + bb[first:] + 2 * ab[first:]
-        minus = aa[first:] + bb[first:] - 2 * ab[first:]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = plus / (2 * (self.norm - rest)) + minus / (2 * (self.norm + rest))
-        return float(terms.sum()) + outside / self.norm
-
-    def _direction(self, direction: ArrayLike) -> DoubleArray:
-        array = real_array("direction", direction).astype(np.float64)
-        shape = len(self.left), len(self.right)
-        if array.shape != shape:
-            raise ValueError(f"direction has shape {array.shape}, expected {shape}")
-        return array
+    def second(self, direction: DoubleArray) -> float:
+        """Return u_2^T E v_2, zero if there is no second value."""
+        if len(self.values) < 2:
+            return 0.0
+        return float(self.left[:, 1] @ direction @ self.right[:, 1])
