@@ -143,10 +143,55 @@ def test_the_start_cannot_hide_a_larger_eigenvalue():
     assert abs(second.direction.weights[0][0]).tolist() == pytest.approx([0.0, 1.0], abs=1e-9)
 
 
-def test_the_result_does_not_depend_on_threads(level):
-    net, X, y = two_clusters(2000, 50, 5)
+@pytest.mark.parametrize("sizes", [(5, 50, 1), (20, 30, 30, 1)])
+def test_the_result_does_not_depend_on_threads(level, sizes):
+    _, X, y = two_clusters(2000, 1, sizes[0])
+    net = lipgd.Network.create(sizes, "gelu", "torch")
     results = [sharpness(net, X, y, tolerance=1e-6, n_threads=n) for n in (1, 2, 4)]
     assert len({(r.value, r.residual, r.products) for r in results}) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "sizes"),
+    # Layers of all samples in 1, 72 and 75 MB: those beyond 64 are not kept between products.
+    [(300, (5, 130, 1)), (5000, (5, 600, 1)), (900, (20, 40, 3400, 1))],
+)
+def test_layers_that_are_kept_change_nothing(level, n_samples, sizes):
+    _, X, y = two_clusters(n_samples, 1, sizes[0])
+    net = lipgd.Network.create(sizes, "gelu", "torch")
+    found = sharpness(net, X, y, max_products=3)
+    product = lipgd.hessian_vector_product(net, X, y, found.direction, "logistic")
+    v, image = (
+        np.concatenate([a.ravel() for _, a in g.named()]) for g in (found.direction, product)
+    )
+    assert v @ image == pytest.approx(found.value, rel=1e-12)
+    gap = float(np.linalg.norm(image - found.value * v))
+    assert gap == pytest.approx(found.residual, rel=1e-9)
+
+
+@pytest.mark.parametrize("inputs", [1, 3, 10, 16])
+@pytest.mark.parametrize("width", [35, 64, 201])
+def test_products_of_narrow_networks_are_differences_of_gradients(level, dtype, inputs, width):
+    """Strips of 64 or 128 neurons, and what is left of the last one."""
+    rng = np.random.default_rng(width + inputs)
+    X = rng.normal(size=(77, inputs)).astype(dtype)
+    y = np.where(X[:, 0] > 0, 1.0, -1.0).astype(dtype)
+    net = lipgd.Network.create([inputs, width, 1], "silu", "torch", dtype=dtype)
+    parts = [rng.normal(size=a.shape).astype(dtype) for _, a in net.named()]
+    direction = lipgd.Gradient(parts[::2], parts[1::2])
+    found = lipgd.hessian_vector_product(net, X, y, direction, "logistic")
+    ends = []
+    for step in (1e-5, -1e-5):
+        moved = [
+            a.astype(np.float64) + step * b for (_, a), b in zip(net.named(), parts, strict=True)
+        ]
+        there = lipgd.Network(moved[::2], moved[1::2], net.activation, net.output_scale)
+        _, gradient = lipgd.risk_and_gradient(there, X.astype(np.float64), y, "logistic")
+        ends.append(np.concatenate([a.ravel() for _, a in gradient.named()]))
+    expected = (ends[0] - ends[1]) / 2e-5
+    got = np.concatenate([a.ravel() for _, a in found.named()])
+    tolerance = 1e-8 if dtype == np.float64 else 2e-5
+    assert np.linalg.norm(got - expected) <= tolerance * np.linalg.norm(expected)
 
 
 def test_underflow_leaves_the_direction_right(level, dtype):

@@ -68,6 +68,12 @@ def test_known_margins(margin):
     assert wide.upper <= wide.margin * (1 + 1e-9) + 1e-12
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e200, 1e300])
+def test_very_small_and_very_large_data_are_separated_too(size):
+    found = separability(size * np.array([[3.0, 4.0], [-3.0, -4.0]]), [1, -1])
+    assert found.separable and found.margin == pytest.approx(5 * size, rel=1e-12)
+
+
 def test_data_that_touch_the_origin_are_not_separable():
     dataset = lipgd.data.xor()
     assert not separability(dataset.X, dataset.y)

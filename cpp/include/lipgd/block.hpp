@@ -79,7 +79,7 @@ class Block {
                     net.weights(parameters.flat(), 1).data(),
                     outer_bias == nullptr ? Scalar(0) : outer_bias[0], inputs_, net.inputs(0),
                     net.outputs(0), count, values_[0], keep_ == Keep::values ? nullptr : slopes_[0],
-                    outputs_, partial_);
+                    keep_ == Keep::curvatures ? curvatures_[0] : nullptr, outputs_, partial_);
   }
 
   Index count() const { return count_; }

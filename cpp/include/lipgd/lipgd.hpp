@@ -22,6 +22,7 @@
 #include "lipgd/loss.hpp"
 #include "lipgd/margins.hpp"
 #include "lipgd/narrow.hpp"
+#include "lipgd/narrow_tangent.hpp"
 #include "lipgd/network.hpp"
 #include "lipgd/panel.hpp"
 #include "lipgd/parallel.hpp"

@@ -119,12 +119,12 @@ void add_outputs(const Scalar* outer, const Scalar* h, Index neurons, Index coun
   }
 }
 
-/// The forward pass; w is (width, inputs), h, slope (or null) hold the strips, f the outputs,
-/// partial has room for lanes_of numbers per sample.
+/// The forward pass; w is (width, inputs), h, slope and curvature (or null, from the last) hold the
+/// strips, f the outputs, partial has room for lanes_of numbers per sample.
 template <class Scalar>
 void forward(const Activation& activation, const Scalar* w, const Scalar* bias, const Scalar* outer,
              Scalar outer_bias, const Scalar* x, Index inputs, Index width, Index count, Scalar* h,
-             Scalar* slope, Scalar* f, Scalar* partial) {
+             Scalar* slope, Scalar* curvature, Scalar* f, Scalar* partial) {
   constexpr Index lanes = lanes_of<Scalar>;
   std::fill_n(partial, lanes * count, Scalar(0));
   for (Index begin = 0; begin < width; begin += strip_size<Scalar>) {
@@ -139,8 +139,11 @@ void forward(const Activation& activation, const Scalar* w, const Scalar* bias, 
     });
     if (slope == nullptr)
       activate(activation, neurons * count, strip, strip);
-    else
+    else if (curvature == nullptr)
       activate(activation, neurons * count, strip, strip, slope + begin * count);
+    else
+      activate(activation, neurons * count, strip, strip, slope + begin * count,
+               curvature + begin * count);
     add_outputs(outer + begin, strip, neurons, count, partial);
   }
   for (Index n = 0; n < count; ++n)

@@ -50,12 +50,13 @@ class Lanczos {
     double length = norm(v);
     if (!(length > 0.0) || !std::isfinite(length)) return false;
     scale(v, 1.0 / length);
-    // What is left after the first pass may be rounding: the second pass tells.
+    // What a first pass leaves of little may be rounding: a second pass tells.
     for (int pass = 0; pass < 2; ++pass) {
       for (Index i = 0; i < count_; ++i) subtract(dot(vectors_[position(i)], v, size_), i, v);
       length = norm(v);
       if (!(length > 1e-10)) return false;
       scale(v, 1.0 / length);
+      if (length > 0.5) break;
     }
     return true;
   }
@@ -161,7 +162,7 @@ class Sharpness {
         trained_(trained),
         inputs_(in_double(inputs)),
         targets_{nullptr, targets.labels, nullptr, nullptr},
-        hessian_(net, loss, trained, inputs.n_samples(), workers, arena),
+        hessian_(net, loss, trained, inputs.n_samples(), workers, arena, kept_bytes),
         lanczos_(net.n_parameters(), arena) {
     parameters_ = arena.take<double>(net.n_parameters());
     const Index n = inputs.n_samples();
@@ -169,8 +170,9 @@ class Sharpness {
     targets_.weights = converted(targets.weights, n, arena);
   }
 
-  /// The last top Ritz vectors, one after the other, from which the next call starts: with them a
-  /// later call repeats the bits of an uninterrupted run.
+  /// Ritz vectors from which the next call starts, one after the other: the top ones of the last
+  /// call, and the first of the call before, which large steps that swing to and fro come back to.
+  /// With them a later call repeats the bits of an uninterrupted run.
   const std::vector<double>& memory() const { return memory_; }
   void set_memory(std::vector<double> numbers) {
     const auto size = static_cast<std::size_t>(net_->n_parameters());
@@ -215,8 +217,9 @@ class Sharpness {
   }
 
  private:
-  static constexpr std::size_t remembered = 2;
+  static constexpr std::size_t top_pairs = 2, remembered = top_pairs + 1;
   static constexpr Index least_products = 3;
+  static constexpr Index kept_bytes = Index{64} << 20;
   static constexpr double near_underflow = 200.0;  ///< margins at which the Hessian is rescaled
 
   static Inputs<double> in_double(const Inputs<Scalar>& inputs) {
@@ -259,12 +262,13 @@ class Sharpness {
 
   void multiply(Team& team, TopEigenvalue& result) {
     double* image = lanczos_.next_image();
-    hessian_(team, parameters_, lanczos_.next(), inputs_, targets_, image, shift_);
+    hessian_(team, parameters_, lanczos_.next(), inputs_, targets_, image, shift_,
+             result.products > 0);
     ++result.products;
     const double margin = hessian_.smallest_margin();
     if (result.products == 1 && logistic_ && margin > near_underflow && std::isfinite(margin)) {
       shift_ = margin;
-      hessian_(team, parameters_, lanczos_.next(), inputs_, targets_, image, shift_);
+      hessian_(team, parameters_, lanczos_.next(), inputs_, targets_, image, shift_, true);
       ++result.products;
     }
     lanczos_.append();
@@ -287,10 +291,13 @@ class Sharpness {
   void remember() {
     lanczos_.solve();
     const auto size = static_cast<std::size_t>(net_->n_parameters());
-    const auto pairs = std::min(remembered, static_cast<std::size_t>(lanczos_.count()));
+    const auto pairs = std::min(top_pairs, static_cast<std::size_t>(lanczos_.count()));
     fresh_.resize(pairs * size);
     for (std::size_t rank = 0; rank < pairs; ++rank)
       lanczos_.ritz_vector(static_cast<Index>(rank), fresh_.data() + rank * size);
+    if (!memory_.empty())
+      fresh_.insert(fresh_.end(), memory_.begin(),
+                    memory_.begin() + static_cast<std::ptrdiff_t>(size));
   }
 
   const Architecture* net_;

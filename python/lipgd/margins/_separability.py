@@ -112,11 +112,13 @@ def _nonnegative_least_squares() -> Callable[..., Any]:
 
 def _hard_margin(rows: DoubleArray, solve: Callable[..., Any]) -> Separability:
     """Return the shortest w with ``rows w >= 1`` as a direction."""
-    lengths = np.sqrt(np.square(rows).sum(axis=1))
-    size = float(lengths.max())
-    if size == 0.0 or lengths.min() == 0.0:
+    if not rows.any(axis=1).all():
         return Separability(False, 0.0, 0.0, None)  # no direction has a margin on a zero
-    scaled = rows / size
+    # Squares of very small numbers would underflow.
+    largest = float(np.abs(rows).max())
+    rows = rows / largest
+    longest = float(np.sqrt(np.square(rows).sum(axis=1)).max())
+    scaled, size = rows / longest, longest * largest
     # What rounding may do to a product of such a row with a unit vector.
     rounding = 2.0 * (rows.shape[1] + 4) * float(np.finfo(np.float64).eps)
     working = np.argsort(scaled @ scaled.mean(axis=0))[: max(_ROWS_AT_ONCE, rows.shape[1] + 1)]

@@ -104,6 +104,16 @@ def sharpness(
     TypeError, ValueError
         If data, names or the start do not fit.
 
+    Notes
+    -----
+    Memory: up to 40 vectors of the basis and their products, in 128 MiB, or 6 of each where a
+    vector is longer; and the layers of all samples, with their slopes and second derivatives, if
+    they fit into 64 MiB. Beyond, every product goes through the layers again, block by block.
+
+    A warm start begins with the two top directions of the last result and the first of the one
+    before, because large stepsizes swing to and fro. Where many eigenvalues lie within a per cent
+    of the largest it may need as many products as a start without it.
+
     References
     ----------
     large-stepsize.md, section 6.
