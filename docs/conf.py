@@ -12,6 +12,8 @@ sys.path.insert(0, str(HERE / "_ext"))
 os.environ["COLUMNS"] = "98"
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import api_pages  # noqa: E402
+
 import lipgd  # noqa: E402
 
 project = "lipgd"
@@ -46,6 +48,7 @@ myst_heading_anchors = 3
 myst_dmath_double_inline = True
 
 autosummary_generate = True
+autosummary_filename_map = api_pages.file_names()
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
@@ -53,14 +56,14 @@ numpydoc_validation_checks: set[str] = set()
 
 mathjax3_config = {
     "tex": {"macros": {"Lip": r"\operatorname{Lip}", "tr": r"\operatorname{tr}"}},
-    "chtml": {"matchFontHeight": False},
+    "chtml": {"scale": 0.95},
 }
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/[a-z0-9_]+\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.InTheOrderOfTheGuide",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -68,7 +71,8 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "remove_config_comments": True,
     "show_signature": False,
-    "image_scrapers": ("matplotlib",),
+    "image_scrapers": ("matplotlib", "figure_scraper.scrape"),
+    "capture_repr": (),
     "nested_sections": False,
     "plot_gallery": True,
 }
@@ -85,7 +89,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 7,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "guide/support": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "navbar_end": ["theme-switcher"],

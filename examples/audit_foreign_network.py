@@ -29,7 +29,8 @@ print(audit)
 # %%
 # The ladder as a picture.
 
-plotting.lipschitz_ladder(audit)
+axes = plotting.lipschitz_ladder(audit)
+figure = axes.figure
 
 # %%
 # Per standard deviation of the features, which is what the network itself sees. A bound is about

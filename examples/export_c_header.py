@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from matplotlib import pyplot as plt
 
 import lipgd
 
@@ -55,3 +56,13 @@ if compiler:
     difference = np.abs(np.array(run.stdout.split(), float) - net(X)[:, 0]).max()
     print(f"largest difference on {len(X)} inputs: {difference:.1e}")
     assert difference < 1e-14
+
+# %%
+# The controller that was compiled.
+
+axis = np.linspace(-1, 1, 200)
+grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+figure, axes = plt.subplots(figsize=(5, 3.8), constrained_layout=True)
+contours = axes.contourf(axis, axis, net(grid).reshape(200, 200), 20)
+axes.set(xlabel="$x_1$", ylabel="$x_2$")
+figure.colorbar(contours, label="output")

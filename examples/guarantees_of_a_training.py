@@ -47,4 +47,4 @@ for sentence in found.words():
 # %%
 # Bounds are above what was measured, on every row; how far above is the price of a proof.
 
-plotting.guarantees(found)
+figure = plotting.guarantees(found)

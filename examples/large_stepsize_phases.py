@@ -52,4 +52,4 @@ for name, run in runs.items():
 # %%
 # Shaded: the oscillating phase. Marked: from where on the risk is proved never to rise again.
 
-plotting.phases(runs, phases)
+figure = plotting.phases(runs, phases)

@@ -69,6 +69,18 @@ def _datum(name: str, value: Any) -> Iterator[str]:
         yield from (f".. py:data:: {name}", "", f"   ``{value!r}``")
 
 
+def file_names() -> dict[str, str]:
+    """Return other names for the pages of classes that some systems take for those of functions."""
+    pages = documented()
+    names = [f"{module}.{entry}" for module, entries in pages.items() for entry in entries]
+    lower = [name.lower() for name in names]
+    return {
+        name: f"{name}-class"
+        for name in names
+        if lower.count(name.lower()) > 1 and name.rsplit(".", 1)[1][0].isupper()
+    }
+
+
 def write_pages(folder: Path) -> None:
     """Write the pages that are not there yet or have changed."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +97,9 @@ def write_pages(folder: Path) -> None:
         if isinstance(getattr(importlib.import_module(module), entry), _CODE)
     }
     for path in folder.rglob("*.rst"):
-        if path.stem not in (names if path.parent.name == "names" else pages):
+        if path.stem.removesuffix("-class") not in (
+            names if path.parent.name == "names" else pages
+        ):
             path.unlink()
 
 

@@ -77,8 +77,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(value: float) -> str:
-    """Return a constant, ten digits."""
-    return "∞" if math.isinf(value) else f"{value:.10g}"
+    """Return a constant, seven digits."""
+    return "∞" if math.isinf(value) else f"{value:.7g}"
 
 
 def constants() -> str:
@@ -121,8 +121,8 @@ def certificates() -> str:
         cells += [mark(partial(bound, name, "sdp", domain=region)) for region in (ball, box)]
         cells += [mark(partial(bound, name, "split", domain=box))]
         rows.append([f"`{name}`", *cells])
-    head = ["activation", *(f"`{name}`" for name in CERTIFICATES)]
-    return table([*head, "`exact`", "norm ∞", "`Ball`", "`Box`", "`split`"], rows)
+    head = ["activation", *(name.replace("_", " ") for name in CERTIFICATES)]
+    return table([*head, "exact", "norm ∞", "Ball", "Box", "split"], rows)
 
 
 def limits() -> str:
@@ -141,7 +141,7 @@ def limits() -> str:
         cells = [mark(partial(train, name, "huber", constraint=c)) for c in (*targets, *caps)]
         rows.append([f"`{name}`", *cells])
     head = [f"{method}, {certificate}" for method, certificate in shapes]
-    return table(["activation", *head, *(f"`{mode}`" for mode in modes)], rows)
+    return table(["activation", *head, *(mode.replace("_", " ") for mode in modes)], rows)
 
 
 def exports() -> str:
