@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_ext"))
 # Help texts and tables have the same width everywhere; figures need no screen.
-os.environ["COLUMNS"] = "98"
+os.environ["COLUMNS"] = "96"
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import api_pages  # noqa: E402
@@ -89,7 +89,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 7,
-    "secondary_sidebar_items": {"**": ["page-toc"], "guide/support": []},
+    "secondary_sidebar_items": {"**": ["page-toc"], "guide/support": [], "guide/command-line": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "navbar_end": ["theme-switcher"],
