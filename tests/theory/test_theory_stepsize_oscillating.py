@@ -157,3 +157,32 @@ def test_formulas_have_their_digits():
         steps = mp.ceil(tau) + t
         found = ls.log_risk_after(c, rate, eta, norm, float(steps))
         assert found == pytest.approx(float(-mp.log(later)), rel=1e-11)
+
+
+def test_conditions_of_theorem_7_and_the_slow_example_have_their_digits():
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        c = easy_model(rng, int(rng.integers(1, 300)))[0].constants
+        rate, norm = 0.01 * c.gradient_bound, float(rng.uniform(0, 3))
+        square, sum_ = mp.mpf(c.gradient_bound) ** 2, mp.mpf(c.gradient_bound) ** 2
+        sum_ += c.curvature_bound
+
+        def holds(half, c=c, rate=rate, norm=norm, square=square, sum_=sum_):
+            eta = mp.mpf(rate) ** 2 * 2 * half / (16 * mp.log(2) * square * sum_)
+            drift = 2 * c.homogeneity_gap + 2 * rate * norm
+            enough = mp.log(2) * eta * sum_ >= c.n_samples
+            return enough and eta * square >= drift + 2 * mp.log(16 * mp.log(2) * eta * sum_)
+
+        low, high = 1, 10**12
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(middle) else (middle, high)
+        assert high > 10_000
+        assert ls.fast_stepsize_fault(c, rate, 2 * high + 2, norm) is None
+        assert ls.fast_stepsize_fault(c, rate, 2 * high - 4, norm) == "too few steps"
+        gamma, bound, slope, at_zero = (float(x) for x in rng.uniform(0.01, 0.3, 4))
+        exact = (
+            32 * mp.log(2) * mp.mpf(bound) ** 2 / (slope * at_zero * (1 - 9 * mp.mpf(gamma) ** 2))
+        )
+        found = ls.monotone_example(gamma, bound, slope, at_zero)
+        assert found == pytest.approx(float(exact), rel=1e-12)
