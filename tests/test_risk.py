@@ -45,6 +45,12 @@ SHAPES = {
     "ends within a tile": ((101, 130, 1), 263),
     "longest panel": ((128, 200, 129, 300, 1), 66),
     "panels shared by a team": ((64, 74, 1), 323),
+    # One hidden layer and one output: strips of neurons, chunks of inputs, groups of strips.
+    "a strip of one": ((40, 1, 1), 21),
+    "less than a strip": ((19, 7, 1), 300),
+    "few neurons of few inputs": ((10, 5, 1), 77),
+    "more inputs than a chunk": ((261, 131, 1), 300),
+    "several blocks of groups": ((130, 300, 1), 1200),
 }
 
 

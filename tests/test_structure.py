@@ -18,9 +18,9 @@ PACKAGE = ROOT / "python" / "lipgd"
 # A header includes only headers above it.
 HEADER_ROWS = (
     "version types check reduce arena parallel elementwise activation samples loss network panel",
-    "narrow product block sweep risk shards narrow_tangent tangent hessian margins sharpness",
-    "tiles spectral certificate layer_norms constraint jacobian dynamics singular proximal",
-    "retraction update stepper recorder descent lipgd",
+    "narrow strips product block sweep layer_pass strip_pass risk shards narrow_tangent tangent",
+    "hessian margins sharpness tiles spectral certificate layer_norms constraint jacobian dynamics",
+    "singular proximal retraction update stepper recorder descent lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 

@@ -160,6 +160,17 @@ def test_frozen_parameters_stay_and_the_others_do_not_notice(frozen, batch_size)
         assert np.array_equal(array, before) == (name in frozen)
 
 
+@pytest.mark.parametrize("sizes", [(5, 30, 1), (19, 30, 1), (150, 100, 1)])
+@pytest.mark.parametrize("frozen", [("W1",), ("b1", "W2"), ("b2",), ("W1", "b1", "W2"), ("W2",)])
+def test_a_frozen_part_of_one_hidden_layer_changes_no_bit_of_the_others(level, sizes, frozen):
+    problem = random_problem(4, "softplus", "mse", np.float64, 300, sizes)
+    free = lipgd.train(*problem.data[:3], rate=0.1, steps=1).network
+    net = lipgd.train(*problem.data[:3], rate=0.1, steps=1, frozen=frozen).network
+    start, moved = dict(problem.net.named()), dict(free.named())
+    for name, array in net.named():
+        assert np.array_equal(array, (start if name in frozen else moved)[name]), name
+
+
 def test_rates_are_schedules_of_each_parameter():
     problem, steps = problem_for_numpy(), 40
     given = {

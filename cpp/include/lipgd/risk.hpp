@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
-#include "lipgd/block.hpp"
+#include "lipgd/layer_pass.hpp"
 #include "lipgd/loss.hpp"
-#include "lipgd/sweep.hpp"
+#include "lipgd/strip_pass.hpp"
 
 namespace lipgd {
 
@@ -22,16 +23,14 @@ class RiskSweep {
             Index n_samples, int workers, Arena& arena, Index total_samples = 0)
       : net_(&net),
         logistic_(loss.kind == LossKind::logistic),
-        plan_(plan_sweep(net, n_samples, sizeof(Scalar))),
-        divisor_(static_cast<double>(total_samples > 0 ? total_samples : n_samples)),
-        sums_(net, trained, plan_, arena),
-        parameters_(net, arena) {
-    if (narrow::applies(net))
-      unwanted_ = arena.take<Scalar>(checked_product(workers, net.outputs(0) * net.inputs(0)));
-    for (int worker = 0; worker < workers; ++worker) {
-      blocks_.emplace_back(net, plan_.block, trained.empty() ? Keep::values : Keep::slopes, arena);
+        plan_(plan_risk_sweep(net, n_samples, sizeof(Scalar))),
+        divisor_(static_cast<double>(total_samples > 0 ? total_samples : n_samples)) {
+    if (plan_.in_strips)
+      strips_.emplace(net, trained, plan_, workers, arena);
+    else
+      layers_.emplace(net, trained, plan_, workers, arena);
+    for (int worker = 0; worker < workers; ++worker)
       losses_.emplace_back(loss, net.n_outputs(), plan_.block, arena);
-    }
     lane_risks_ = arena.take<double>(plan_.lanes);
   }
 
@@ -41,15 +40,21 @@ class RiskSweep {
   /// once the team is cancelled.
   double gradient(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
                   const Targets<Scalar>& targets, Scalar* gradient, double shift = 0.0) {
-    parameters_.set(parameters);
     for (BlockLoss<Scalar>& loss : losses_) loss.begin(shift);
-    team.run(plan_.lanes, [&](Index lane, int worker) {
-      const GradientSums<Scalar> sums = sums_.clear(lane);
-      lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
-        return add_block(team, worker, inputs, targets, first, count, sums);
+    with_pass([&](auto& pass) {
+      pass.set(parameters);
+      team.run(plan_.lanes, [&](Index lane, int worker) {
+        pass.begin(worker, lane);
+        lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
+          Scalar* outputs = pass.forward(team, worker, inputs, first, count);
+          const double value = losses_[static_cast<std::size_t>(worker)].derivative(
+              outputs, targets, first, count, net_->output_scale(), 1.0 / divisor_);
+          pass.backward(team, worker);
+          return value;
+        });
       });
+      pass.add(team, gradient);
     });
-    sums_.add(team, gradient);
     return total_risk();
   }
 
@@ -77,13 +82,14 @@ class RiskSweep {
   /// The risk alone.
   double risk(Team& team, const Scalar* parameters, const Inputs<Scalar>& inputs,
               const Targets<Scalar>& targets) {
-    parameters_.set(parameters);
-    team.run(plan_.lanes, [&](Index lane, int worker) {
-      lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
-        Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-        forward(block, inputs, first, count, team);
-        return losses_[static_cast<std::size_t>(worker)].value(block.outputs(), targets, first,
-                                                               count, net_->output_scale());
+    with_pass([&](auto& pass) {
+      pass.set(parameters);
+      team.run(plan_.lanes, [&](Index lane, int worker) {
+        lane_risks_[lane] = each_block(team, lane, worker, [&](Index first, Index count) {
+          return losses_[static_cast<std::size_t>(worker)].value(
+              pass.forward(team, worker, inputs, first, count), targets, first, count,
+              net_->output_scale());
+        });
       });
     });
     return total_risk();
@@ -100,61 +106,12 @@ class RiskSweep {
     return total;
   }
 
-  /// One lane leaves the threads to the products of its blocks.
-  Sharing sharing(Team& team) const { return plan_.shares_blocks ? Sharing(team) : Sharing(); }
-
-  void forward(Block<Scalar>& block, const Inputs<Scalar>& inputs, Index first, Index count,
-               Team& team) const {
-    if (unwanted_ != nullptr)
-      block.forward_narrow(parameters_, inputs, first, count);
+  template <class Function>
+  void with_pass(const Function& f) {
+    if (strips_)
+      f(*strips_);
     else
-      block.forward(parameters_, inputs, first, count, sharing(team));
-  }
-
-  double add_block(Team& team, int worker, const Inputs<Scalar>& inputs,
-                   const Targets<Scalar>& targets, Index first, Index count,
-                   const GradientSums<Scalar>& sums) {
-    Block<Scalar>& block = blocks_[static_cast<std::size_t>(worker)];
-    forward(block, inputs, first, count, team);
-    const double factor = 1.0 / divisor_;
-    const double value = losses_[static_cast<std::size_t>(worker)].derivative(
-        block.outputs(), targets, first, count, net_->output_scale(), factor);
-    if (unwanted_ != nullptr)
-      backward_narrow(block, worker, sums);
-    else
-      backward(block, sums, sharing(team));
-    return value;
-  }
-
-  /// Adds the gradient of one block, whose outputs hold the derivative of the loss.
-  void backward(Block<Scalar>& block, const GradientSums<Scalar>& sums,
-                const Sharing& sharing) const {
-    const Index last = net_->depth() - 1, count = block.count();
-    add_gradient_last(block.features(last), block.outputs(), net_->inputs(last),
-                      net_->outputs(last), count, sums.weights(last), sums.bias(last), sharing);
-    for (Index layer = last; layer > sums_.lowest_trained(); --layer) {
-      const auto weights = net_->weights(parameters_.flat(), layer);
-      Scalar* slopes = block.slopes(layer - 1);
-      if (layer == last)
-        pull_back_last<Scalar>(weights, block.outputs(), count, block.product(), slopes, sharing);
-      else
-        pull_back<Scalar>(weights, block.slopes(layer), count, block.product(), slopes, sharing);
-      add_gradient(block.features(layer - 1), slopes, net_->inputs(layer - 1),
-                   net_->outputs(layer - 1), count, sums_.transposed(layer - 1),
-                   sums.weights(layer - 1), sums.bias(layer - 1), sharing);
-    }
-  }
-
-  /// The same for one narrow hidden layer and one output.
-  void backward_narrow(Block<Scalar>& block, int worker, const GradientSums<Scalar>& sums) const {
-    const Index inputs = net_->inputs(0), width = net_->outputs(0), count = block.count();
-    Scalar* unwanted = unwanted_ + worker * width * inputs;
-    const auto or_unwanted = [&](Scalar* sum) { return sum == nullptr ? unwanted : sum; };
-    narrow::backward<Scalar>(
-        net_->weights(parameters_.flat(), 1).data(), block.outputs(), block.features(1),
-        block.slopes(0), block.features(0), inputs, width, count,
-        {or_unwanted(sums.weights(0)), or_unwanted(sums.bias(0)), or_unwanted(sums.weights(1))});
-    if (Scalar* bias = sums.bias(1)) bias[0] += static_cast<Scalar>(sum(block.outputs(), count));
+      f(*layers_);
   }
 
   double total_risk() const {
@@ -170,10 +127,8 @@ class RiskSweep {
   bool logistic_;
   SweepPlan plan_;
   double divisor_;
-  LaneSums<Scalar> sums_;
-  PreparedParameters<Scalar> parameters_;
-  Scalar* unwanted_ = nullptr;  ///< takes the sums of what is not trained
-  std::vector<Block<Scalar>> blocks_;
+  std::optional<StripPass<Scalar>> strips_;
+  std::optional<LayerPass<Scalar>> layers_;  ///< one of the two
   std::vector<BlockLoss<Scalar>> losses_;
   double* lane_risks_;
 };

@@ -5,6 +5,7 @@
 
 #include "lipgd/narrow.hpp"
 #include "lipgd/parallel.hpp"
+#include "lipgd/strips.hpp"
 
 namespace lipgd {
 
@@ -15,10 +16,17 @@ struct SweepPlan {
   Index lanes = 1;
   Index block = 1;
   bool shares_blocks = false;  ///< a single lane whose products are cut into pieces
+  bool in_strips = false;      ///< of neurons
   double nanoseconds = 0.0;    ///< rough time of one sweep on one core
 
   Index lane_begin(Index lane) const {
     return n_samples / lanes * lane + std::min(lane, n_samples % lanes);
+  }
+  /// Cuts lanes into blocks of about one length, at most the longest.
+  void cut_lanes(Index longest) {
+    const Index lane_samples = (n_samples + lanes - 1) / lanes;
+    const Index blocks = std::max(Index{1}, (lane_samples + longest - 1) / longest);
+    block = std::max(Index{1}, (lane_samples + blocks - 1) / blocks);
   }
 };
 
@@ -31,6 +39,7 @@ constexpr double lane_ns = 8e3;  // shorter lanes cost more than they save
 constexpr Index max_lanes = 64;
 constexpr Index lane_memory = Index{64} << 20;
 constexpr Index block_memory = Index{192} << 10;  // a block's layers, within the second-level cache
+constexpr Index strip_memory = Index{1} << 20;    // strips go through memory once each way
 constexpr Index min_block = 16, max_block = 1024;
 
 inline double sweep_ns(const Architecture& net, Index n_samples) {
@@ -43,16 +52,25 @@ inline double sweep_ns(const Architecture& net, Index n_samples) {
   return per_sample * static_cast<double>(n_samples);
 }
 
+/// Samples of a block whose layers take so much memory each. Once per block a product packs its
+/// weights, and moves a gradient beyond the cache through memory: longer blocks for both.
+inline Index samples_within(Index memory, Index bytes_per_sample, Index shortest,
+                            Index gradient_bytes) {
+  const Index floor = gradient_bytes > (Index{4} << 20) ? 512 : shortest;
+  return std::clamp(memory / bytes_per_sample / 8 * 8, floor, max_block);
+}
+
 inline Index block_size(const Architecture& net, Index scalar_bytes) {
   Index per_sample = net.n_inputs();
   for (Index layer = 0; layer < net.depth(); ++layer) per_sample += 2 * net.outputs(layer);
-  const Index fitting = block_memory / (per_sample * scalar_bytes);
-  // Once per block a product packs its weights, and moves a gradient beyond the cache through
-  // memory: longer blocks for both.
-  const Index gradient_bytes = net.n_parameters() * scalar_bytes;
-  const Index packed = narrow::applies(net) ? min_block : Index{128};
-  const Index floor = gradient_bytes > (Index{4} << 20) ? 512 : packed;
-  return std::clamp(fitting / 4 * 4, floor, max_block);
+  return samples_within(block_memory, per_sample * scalar_bytes,
+                        narrow::applies(net) ? min_block : panel::chunk,
+                        net.n_parameters() * scalar_bytes);
+}
+
+inline Index strip_block_size(const Architecture& net, Index scalar_bytes) {
+  return samples_within(strip_memory, 2 * net.outputs(0) * scalar_bytes, panel::chunk,
+                        net.n_parameters() * scalar_bytes);
 }
 
 }  // namespace detail
@@ -75,10 +93,15 @@ inline SweepPlan plan_sweep(const Architecture& net, Index n_samples, Index scal
   // Gradients too large for many lanes: the products themselves are shared.
   plan.shares_blocks = plan.lanes < 4 && by_work >= 16.0;
   if (plan.shares_blocks) plan.lanes = 1;
-  const Index lane_samples = (n_samples + plan.lanes - 1) / plan.lanes;
-  const Index blocks = (lane_samples + detail::block_size(net, scalar_bytes) - 1) /
-                       detail::block_size(net, scalar_bytes);
-  plan.block = std::max(Index{1}, (lane_samples + blocks - 1) / std::max(Index{1}, blocks));
+  plan.cut_lanes(detail::block_size(net, scalar_bytes));
+  return plan;
+}
+
+/// The plan of a pass that has only the risk and its gradient to find.
+inline SweepPlan plan_risk_sweep(const Architecture& net, Index n_samples, Index scalar_bytes) {
+  SweepPlan plan = plan_sweep(net, n_samples, scalar_bytes);
+  plan.in_strips = strips::applies(net) && !plan.shares_blocks;
+  if (plan.in_strips) plan.cut_lanes(detail::strip_block_size(net, scalar_bytes));
   return plan;
 }
 
@@ -94,6 +117,7 @@ inline int useful_threads(const SweepPlan& plan, int limit) {
 template <class Scalar>
 class GradientSums {
  public:
+  GradientSums() = default;
   GradientSums(const Architecture& net, const std::vector<bool>& trained, Scalar* memory)
       : parts_(static_cast<std::size_t>(2 * net.depth()), nullptr) {
     for (std::size_t g = 0; g < net.groups().size(); ++g) {
