@@ -166,6 +166,14 @@ def test_kernels_as_matrices(make, block_size):
         for top, g in zip(matrices, scaled, strict=True)
     ]
     close(found.kappa_diagonal, curved)
+    degeneracy = []
+    for top, each in zip(matrices, scaled, strict=True):
+        u, v = top.left, top.right
+        coupling = 0.5 * (u[:, 1] @ each @ v[:, 0] + u[:, 0] @ each @ v[:, 1])
+        degeneracy.append(
+            0.2 * np.sqrt(coupling.mean() ** 2 + factor * coupling.var(ddof=1)) / top.gap
+        )
+    close(found.degeneracy, degeneracy)
     assert found.estimator == "samples" and not found.left_out
     without = quiet(model, CROSS_ENTROPY, X, y, batch_size=8, rate=0.2)
     assert np.isnan(without.kappa_diagonal[0])
@@ -295,3 +303,32 @@ def test_the_loss_of_functional_form():
     two = quiet(model, squares, X, targets, batch_size=5, rate=0.1)
     three = quiet(model, lambda output, t: (output - t) ** 2, X, targets, batch_size=5, rate=0.1)
     assert (two.mu == three.mu).all() and not np.allclose(one.mu, two.mu)
+
+
+@pytest.mark.parametrize(("make", "kind"), [(resnet, "reshaped"), (convnet, "operator")])
+def test_the_mean_step_over_all_batches(make, kind):
+    """Section 2: what is left of the mean change of Z, and of its variance, is of third order."""
+    model, (X, y) = make(), images(5, seed=3)
+    batches = [list(rows) for rows in itertools.combinations(range(5), 2)]
+    settings = {"batch_size": 2, "convolution": kind}
+    parameters = [m.weight for m in weights_of(model).values()]
+    start = [weight.detach().clone() for weight in parameters]
+    errors, sizes = [], []
+    for rate in (0.02, 0.01):
+        found = quiet(model, CROSS_ENTROPY, X, y, rate=rate, **settings)
+        changes = []
+        for rows in batches:
+            gradients = torch.autograd.grad(CROSS_ENTROPY(model(X[rows]), y[rows]), parameters)
+            with torch.no_grad():
+                for weight, gradient in zip(parameters, gradients, strict=True):
+                    weight -= rate * gradient
+            after = quiet(model, CROSS_ENTROPY, X, y, rate=rate, **settings)
+            changes.append(np.log(after.norms / found.norms).sum())
+            with torch.no_grad():
+                for weight, value in zip(parameters, start, strict=True):
+                    weight.copy_(value)
+        errors.append(abs(np.mean(changes) - rate * found.network.drift))
+        sizes.append(rate * abs(found.network.drift - found.network.mu))
+        assert np.var(changes) == pytest.approx(rate * found.network.lambda2, rel=0.1)
+    assert errors[1] < 0.1 * sizes[1]
+    assert errors[1] < errors[0] / 6  # eight, but for higher orders

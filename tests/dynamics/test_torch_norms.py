@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from lipgd.dynamics import Triplets
 from lipgd.torch import operator_norm
+from lipgd.torch._calls import ConvolutionCall
 from lipgd.torch._geometry import Geometry
+from lipgd.torch._norms import MatrixNorm
 
 torch.set_num_threads(1)
 CIRCULAR = {"padding_mode": "circular"}
@@ -107,21 +110,44 @@ def test_sequences_and_a_constant_kernel():
     assert Geometry.of(flat).factor == 3.0
 
 
-def test_noise_of_a_torus_in_factors():
-    """Section 7 with complex filters is what projections of whole gradients give."""
-    layer = layer_of({"kernel_size": 3, "padding": 1, "stride": 2, **CIRCULAR}, (3, 4), seed=5)
+@pytest.mark.parametrize("kind", ["matrix", "circular", "zeros"])
+def test_rows_of_calls_are_those_of_gradients(kind):
+    """Section 7 forms no gradient, and gives what projections of whole gradients give."""
+    mode = "circular" if kind == "circular" else "zeros"
+    layer = layer_of(
+        {"kernel_size": (3, 2), "padding": "same", "dilation": (1, 2), "padding_mode": mode}, (3, 4)
+    )
+    geometry = Geometry.of(layer)
+    theta = layer.weight.detach().flatten(1).numpy()
     norm = operator_norm(layer, (8, 6))
+    if kind == "matrix":
+        norm = MatrixNorm(Triplets.of(theta))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(7, 3, 8, 6, generator=generator, dtype=torch.float64)
-    d = torch.randn(7, 4, 4, 3, generator=generator, dtype=torch.float64)
-    from lipgd.torch._calls import ConvolutionCall
-
-    geometry = Geometry.of(layer)
-    call = ConvolutionCall(geometry, geometry.padded(x), d.flatten(2), (4, 3))
+    d = torch.randn(7, 4, 8, 6, generator=generator, dtype=torch.float64)
+    call = ConvolutionCall(geometry, geometry.padded(x), d.flatten(2), (8, 6))
+    gradients = []
+    for sample, signal in zip(x, d, strict=True):
+        layer.zero_grad()
+        layer(sample[None]).backward(signal[None])
+        gradients.append(layer.weight.grad.flatten(1).numpy().copy())
+    gradients = np.array(gradients)
+    np.testing.assert_allclose(call.gradients(), gradients, atol=1e-12)
     scale = np.array([0.5, -1.0, 2.0, 1.0])
-    found, expected = norm.rows([call], scale), norm.rows_of(scale[:, None] * call.gradients())
+    gradients = scale[:, None] * gradients
+    found, expected = norm.rows([call], scale), norm.rows_of(gradients)
     for name in ("alpha", "beta", "outside", "second"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-12)
+    slopes = (norm.jacobian * gradients).sum(axis=(1, 2))
+    np.testing.assert_allclose(found.slopes, slopes, atol=1e-12)
+    halves = norm.rows([call.part(slice(0, 3)), call.part(slice(0, 3))], scale)
+    np.testing.assert_allclose(halves.second, 2 * found.second[:3], atol=1e-12)
+    if kind == "matrix":
+        left, right = norm.top.left, norm.top.right
+        second = left[:, 1] @ gradients @ right[:, 1]
+        np.testing.assert_allclose(found.second, second, atol=1e-12)
+        np.testing.assert_allclose(found.alpha, gradients @ right[:, 0] @ left, atol=1e-12)
+        np.testing.assert_allclose(found.beta, left[:, 0] @ gradients @ right, atol=1e-12)
 
 
 def test_what_has_no_such_norm():

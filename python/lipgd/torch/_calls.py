@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -94,9 +95,27 @@ class ConvolutionCall(Call):
         return self.geometry.convolve(self.padded, kernel).flatten(2).transpose(1, 2)
 
     def inputs(self, t: Tensor) -> DoubleArray:
-        """Return chi, place by place of the kernel."""
-        patches = self.geometry.patches(self.padded, self.positions)
-        return _by_entry([torch.matmul(patch, t) for patch in patches])
+        """Return chi, place by place of the kernel.
+
+        What a place sees is a part of the values in memory, from its offset on, if the weights lie
+        as far apart as the patches: with zeros between them, nothing has to be copied.
+        """
+        sizes = self.padded.shape[2:]
+        spread = t.new_zeros((len(t), *sizes, t.shape[2]))
+        steps = zip(self.positions, self.geometry.stride, strict=True)
+        spread[(slice(None), *(slice(0, (n - 1) * s + 1, s) for n, s in steps))] = t.reshape(
+            len(t), *self.positions, t.shape[2]
+        )
+        offsets = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
+        last = zip(self.positions, self.geometry.stride, offsets, strict=True)
+        length = 1 + sum((n - 1) * s * offset for n, s, offset in last)
+        values, weights = self.padded.flatten(2), spread.flatten(1, -2)[:, :length]
+        places = []
+        for place in self.geometry.places():
+            at = zip(place, self.geometry.dilation, offsets, strict=True)
+            first = sum(y * d * offset for y, d, offset in at)
+            places.append(torch.matmul(values[:, :, first : first + length], weights))
+        return _by_entry(places)
 
     def gradients(self) -> DoubleArray:
         """Return the gradients, place by place of the kernel."""
