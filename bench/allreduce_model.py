@@ -39,7 +39,7 @@ CHECK_ROWS = (2_000, 10_000, 40_000)
 CLUSTER = (3e-6, 10e9)
 ROWS = 10**10
 PROCESSES = (1, 2, 64, 1000, 1024)
-ROUNDS = 7
+ROUNDS = 5
 
 
 def main() -> None:

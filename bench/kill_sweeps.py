@@ -47,6 +47,7 @@ TRAINING = """
 import hashlib, os, sys
 import numpy as np, lipgd
 from lipgd import distributed
+from mpi4py import MPI
 
 rows = distributed.rows(3000)
 X = np.random.default_rng(0).normal(size=(3000, 5))
@@ -61,7 +62,10 @@ run = distributed.train(
     checkpoint_every=40 if sys.argv[3] != "whole" else None,
     resume=state if resume else None)
 content = run.network._flat.tobytes() + run.history.to_numpy().tobytes()
-print(run.status, run.steps, hashlib.sha256(content).hexdigest())
+text = f"{run.status} {run.steps} {hashlib.sha256(content).hexdigest()}"
+# Lines of processes that print at once may mix.
+for line in MPI.COMM_WORLD.gather(text) or []:
+    print(line)
 """
 STEPS = 1500
 

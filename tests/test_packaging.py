@@ -115,6 +115,7 @@ class TestUsableThreads:
         monkeypatch.setattr(_threads, "_CGROUPS", tmp_path)
         monkeypatch.setattr(_threads, "_MEMBERSHIP", tmp_path / "self")
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         _threads._quota.cache_clear()
         yield
         _threads._quota.cache_clear()
@@ -127,6 +128,16 @@ class TestUsableThreads:
 
     def test_affinity_counts(self) -> None:
         assert _threads.usable_threads() == 8
+
+    @pytest.mark.parametrize(
+        ("stated", "threads"),
+        [("1", 1), ("3,1", 3), ("99", 8), ("0", 8), ("", 8), ("many", 8), (" 2 ", 2)],
+    )
+    def test_the_limit_that_joblib_sets_in_its_workers(
+        self, stated: str, threads: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+        assert _threads.usable_threads() == threads
 
     @pytest.mark.parametrize(
         ("files", "threads"),

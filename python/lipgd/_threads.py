@@ -17,11 +17,15 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def usable_threads() -> int:
-    """Return the number of CPUs by affinity, or the CPU quota of the control group if smaller."""
+    """Return the number of CPUs by affinity, or a smaller limit.
+
+    That may be the quota of the control group, or ``OMP_NUM_THREADS``, which users know and joblib
+    sets in its workers, so that together they do not take more than the machine has.
+    """
     cpus = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
-    return max(1, min(cpus, _quota()))
+    return max(1, min(cpus, _quota(), _stated()))
 
 
 def thread_choice(n_threads: int | None) -> tuple[int, bool]:
@@ -29,6 +33,12 @@ def thread_choice(n_threads: int | None) -> tuple[int, bool]:
     if n_threads is None:
         return usable_threads(), True
     return integer("n_threads", n_threads, at_least=1), False
+
+
+def _stated() -> int:
+    """Return the first number of OMP_NUM_THREADS, which may be a list by level."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else sys.maxsize
 
 
 @functools.cache  # a process keeps its control group, and reading it takes 60 microseconds
