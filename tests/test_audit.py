@@ -156,6 +156,14 @@ class TestRadius:
             decided = found[:, 0] > 0 if outputs == 1 else found.argmax(axis=1)
             assert (decided == label).all()
 
+    def test_threads_do_not_change_the_radii(self) -> None:
+        net = network([4, 16, 3], "silu")
+        labels = net(self.X).argmax(axis=1)
+        alone, shared = (certified_radius(net, self.X, labels, n_threads=n) for n in (1, 3))
+        assert (alone == shared).all()
+        with pytest.raises(ValueError, match="n_threads is 0"):
+            certified_radius(net, self.X, labels, n_threads=0)
+
     def test_an_exact_case(self) -> None:
         net = lipgd.Network([[[3.0, 4.0]]], [[-1.0]])
         radii = certified_radius(net, [[1.0, 1.0], [0.0, 0.0]], [1, -1])

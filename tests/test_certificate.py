@@ -92,6 +92,47 @@ def test_bounds_of_larger_networks_close_the_gap(level: str) -> None:
             assert found.value <= product_of_norms(weights) * largest
 
 
+@pytest.mark.parametrize("kind", ["plain", "uneven", "rank one", "spikes"])
+@pytest.mark.parametrize("sizes", [(3, 20, 1), (12, 40, 1), (2, 15, 2), (10, 50, 3)])
+def test_wide_layers_have_the_bound_of_the_narrow_ones_that_they_are_split_from(
+    level: str, kind: str, sizes: tuple[int, int, int]
+) -> None:
+    # A neuron (w, b) may be cut into copies (w, b / n): the optimum of LipSDP-Neuron stays.
+    rng = np.random.default_rng(8)
+    inner, outer = draw(rng, *sizes)
+    if kind == "uneven":
+        inner = inner * np.exp(rng.normal(size=inner.shape))
+        outer = outer * np.exp(rng.normal(size=(1, sizes[1])))
+    elif kind == "rank one":
+        inner = np.outer(inner[:, 0], inner[0])
+    elif kind == "spikes":
+        inner[:2] *= 30.0
+        outer[:, 2] *= 30.0
+    copies = math.ceil(40 * (sizes[0] + sizes[2]) / sizes[1])
+    for low, high in SLOPES:
+        narrow = bound([inner, outer], low, high, tolerance=1e-5)
+        weights = [np.repeat(inner, copies, axis=0), np.repeat(outer, copies, axis=1) / copies]
+        wide = bound(weights, low, high)
+        assert wide.reason is None
+        assert wide.gap <= 1e-4
+        assert wide.value >= narrow.primal * (1 - 1e-12)
+        assert wide.primal <= narrow.value * (1 + 1e-12)
+        again = bound(weights, low, high, start=wide)
+        assert again.gap <= 1e-4
+        assert again.value == pytest.approx(wide.value, rel=2e-4)
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_wide_layers_need_few_evaluations(level: str, outputs: int) -> None:
+    weights = draw(np.random.default_rng(0), 25, 3000, outputs)
+    found = bound(weights, -0.1, 1.1)
+    assert found.gap <= 1e-4
+    assert found.sweeps <= 80  # power iteration took 150 to 300
+    guessed = bound(weights, -0.1, 1.1, projections=3)
+    assert guessed.gap <= 1e-4
+    assert [ends.shape for _, ends in guessed.neurons] == [(3, 3000)]
+
+
 def test_the_bound_does_not_move_with_the_scale_of_neurons() -> None:
     rng = np.random.default_rng(1)
     for sizes in ([6, 30, 3], [6, 20, 15, 2]):

@@ -133,6 +133,15 @@ def test_the_bracket_is_shaded_between_its_sides(ax: Any) -> None:
     assert labels(ax) == ["certified upper", "lower"]
 
 
+def test_the_tight_bound_narrows_the_bracket(ax: Any) -> None:
+    tight = {"lipschitz_upper_sdp": [1.5, float("nan"), 2.0, 1.9]}
+    plotting.lipschitz(lipgd.History(HISTORY.step, {**COLUMNS, **tight}), ax=ax)
+    assert labels(ax) == ["certified upper", "lower", "certified upper (LipSDP)"]
+    (band,) = ax.collections
+    corners = {tuple(point) for point in band.get_paths()[0].vertices.tolist()}
+    assert set(zip(HISTORY.step, [1.5, 2.5, 2.0, 1.9], strict=True)) <= corners
+
+
 def test_one_side_of_the_bracket_is_drawn_alone(ax: Any) -> None:
     plotting.lipschitz(lipgd.History([0, 1], {"lipschitz_lower": [1.0, 2.0]}), ax=ax)
     assert columns_drawn(ax) == [[1.0, 2.0]]

@@ -7,6 +7,7 @@
 #include "lipgd/certificate/certify.hpp"
 #include "lipgd/certificate/deep.hpp"
 #include "lipgd/certificate/follow.hpp"
+#include "lipgd/certificate/gram_ascent.hpp"
 #include "lipgd/certificate/power_iteration.hpp"
 #include "lipgd/certificate/problem.hpp"
 #include "lipgd/certificate/top_eigenvalue.hpp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from lipgd._arguments import real_array
 from lipgd._check import flag, shown
+from lipgd._threads import thread_choice
 from lipgd.types import ArrayLike, DoubleArray
 
 from ._certificate import certify
@@ -40,6 +42,7 @@ def certified_radius(
     norm: float = 2,
     local: bool = True,
     activation: Any = None,
+    n_threads: int | None = None,
 ) -> DoubleArray:
     """Return radii around samples within which a classifier keeps its decision.
 
@@ -65,6 +68,9 @@ def certified_radius(
         Whether to use bounds on balls too, some ten certificates per sample.
     activation : str, optional
         Where the source does not say it.
+    n_threads : int, optional
+        How many samples have their local certificates made at a time, by default as many as there
+        are processors. The radii do not depend on it.
 
     Returns
     -------
@@ -94,6 +100,7 @@ def certified_radius(
     classes = _labels(labels, len(x), model.n_outputs)
     distance = input_norm(norm)
     flag("local", local)
+    workers, _ = thread_choice(n_threads)
     given = _given(estimate, distance, model.n_outputs)
     value, error = _outputs(model, x)
     if model.n_outputs == 1:
@@ -106,8 +113,10 @@ def certified_radius(
         radii = np.where(margins > 0, margins / pairs.bounds(classes), 0.0)
     radii = np.where(np.isnan(radii), 0.0, radii) * (1.0 - 2.0**-50)
     if local and estimate is None:
-        for row in range(len(x)):
-            radii[row] = _refined(pairs, x[row], int(classes[row]), margins[row], radii[row])
+        # Certificates are made outside of Python's lock; the pairs they need exist by now.
+        with ThreadPoolExecutor(min(workers, len(x))) as pool:
+            rows = pool.map(_refined, [pairs] * len(x), x, classes.tolist(), margins, radii)
+            radii = np.array(list(rows)).reshape(radii.shape)
     return np.asarray(radii.min(axis=1))
 
 

@@ -65,12 +65,12 @@ def risk(history_or_run: History | Run, *, ax: Axes | None = None, **line: Any) 
 
 
 def lipschitz(history_or_run: History | Run, *, ax: Axes | None = None, **line: Any) -> Axes:
-    """Draw the bracket of the Lipschitz constant, shaded from the lower to the upper value.
+    """Draw the bracket of the Lipschitz constant, shaded from the lower to the least upper value.
 
     Parameters
     ----------
     history_or_run : History or Run
-        What recorded ``lipschitz_lower``, ``lipschitz_upper`` or both.
+        What recorded ``lipschitz_lower``, ``lipschitz_upper`` or ``lipschitz_upper_sdp``.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a new figure of pyplot's.
     **line
@@ -83,7 +83,7 @@ def lipschitz(history_or_run: History | Run, *, ax: Axes | None = None, **line: 
     Raises
     ------
     ValueError
-        If neither was recorded.
+        If none was recorded.
 
     Examples
     --------
@@ -96,10 +96,15 @@ def lipschitz(history_or_run: History | Run, *, ax: Axes | None = None, **line: 
     'Lipschitz constant (output / input)'
     """
     history = history_of(history_or_run)
-    words = {"lipschitz_upper": "certified upper", "lipschitz_lower": "lower"}
+    words = {
+        "lipschitz_upper": "certified upper",
+        "lipschitz_lower": "lower",
+        "lipschitz_upper_sdp": "certified upper (LipSDP)",
+    }
     ax = roles(ax, history, words, line)
-    if all(name in history for name in words):
-        lower, upper = history["lipschitz_lower"], history["lipschitz_upper"]
+    uppers = [history[name] for name in words if "upper" in name and name in history]
+    if uppers and "lipschitz_lower" in history:
+        lower, upper = history["lipschitz_lower"], np.fmin.reduce(uppers)
         colour = ax.get_lines()[-1].get_color()
         ax.fill_between(history.step, lower, upper, color=colour, alpha=0.12, linewidth=0)
     ax.set_ylim(bottom=0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What each panel of the overview needs, one of these quantities.
 _PANELS: tuple[tuple[Callable[..., Axes], tuple[str, ...]], ...] = (
     (_curves.risk, ("risk", "validation_risk")),
-    (_curves.lipschitz, ("lipschitz_upper", "lipschitz_lower")),
+    (_curves.lipschitz, ("lipschitz_upper", "lipschitz_lower", "lipschitz_upper_sdp")),
     (_curves.gradient_norms, ("gradient_norm",)),
     (_curves.spectral_norms, ("spectral_norm",)),
     (_curves.norms, ("displacement", "path_length", "parameter_norm")),

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lipgd/certificate/deep.hpp"
+#include "lipgd/certificate/gram_ascent.hpp"
 #include "lipgd/certificate/power_iteration.hpp"
 #include "lipgd/certificate/problem.hpp"
 #include "lipgd/certificate/two_layer.hpp"
@@ -61,7 +62,7 @@ class Certifier {
 
   SdpCertificate run(const IterationState& start) {
     warm_ = start.columns > 0;
-    iterate(start);
+    if (options_.max_sweeps > 0) iterate(start);
     if (!(gap() <= options_.tolerance)) try_closed_form();
     prove_the_rest();
     if (!(best_ < infinity())) {
@@ -83,17 +84,49 @@ class Certifier {
     return spent.count() < options_.seconds;
   }
 
-  /// Sweeps until the gap is closed; more columns where it does not close.
+  /// Sweeps until the gap is closed; on Gram matrices or with more columns where it does not close.
   void iterate(IterationState state) {
-    int columns = first_columns(state);
-    for (;; columns *= 2) {
+    bool wide = two_layer_ && GramAscent::suits(problem_);
+    if (wide && !warm_ && GramAscent::is_best(problem_)) {
+      state = ascend_wide(nullptr);
+      wide = false;
+    }
+    for (int columns = first_columns(state);; columns *= 2) {
+      const bool last = columns >= most_columns;
+      if (gap() <= options_.tolerance && options_.projections == 0) break;
       std::unique_ptr<PowerIteration> iteration = make(columns, state);
-      const bool done = ascend(*iteration, columns < most_columns);
+      const Index sweeps = wide ? few_sweeps() : options_.max_sweeps;
+      const bool done = ascend(*iteration, !last, sweeps);
       state = iteration->state();
       if (options_.projections > 0) guess(*iteration);
-      if (done || columns >= most_columns) break;
+      if (!done && wide) state = ascend_wide(iteration.get());
+      wide = false;
+      if (done || last) break;
     }
     result_.state = std::move(state);
+  }
+
+  /// Sweeps before Gram matrices are tried: they are the better, the wider the layer.
+  Index few_sweeps() const { return problem_.width(0) >= 40 * two_layer_->size() ? 12 : 24; }
+
+  /// Evaluations on Gram matrices until the gap is closed or no longer narrows.
+  IterationState ascend_wide(const PowerIteration* from) {
+    constexpr Index patience = 12;
+    GramAscent ascent(problem_, *two_layer_, options_.tolerance, from);
+    double last_gap = infinity();
+    for (Index count = 1; in_time() && std::isfinite(ascent.value()); ++count) {
+      primal_ = std::max(primal_, ascent.value());
+      offer(ascent.eigenvalue(), {ascent.theta()});
+      ++result_.sweeps;
+      if (gap() <= options_.tolerance || result_.sweeps >= options_.max_sweeps) break;
+      if (count % patience == 0) {
+        const double hoped = 1.0 - primal_ / std::min(best_, promising_);
+        if (hoped > 0.5 * last_gap) break;
+        last_gap = hoped;
+      }
+      ascent.step();
+    }
+    return ascent.state();
   }
 
   void guess(const PowerIteration& iteration) {
@@ -112,11 +145,16 @@ class Certifier {
     }
   }
 
-  /// No more columns are needed than there are inputs and outputs of one hidden layer.
+  /// Few columns are cheap, but too few may end at a point that is no optimum. Sweeps over large
+  /// matrices wait for memory, not for products.
   int first_columns(const IterationState& state) const {
     const Index sides =
         problem_.weights(0).rows() + problem_.weights(problem_.hidden_layers()).cols();
-    return std::max(state.columns, two_layer_ && sides <= 24 ? 8 : 16);
+    Index widest = 0;
+    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l)
+      widest = std::max(widest, problem_.width(l));
+    const int fewest = two_layer_ ? (sides <= 24 ? 8 : 16) : (widest <= 96 ? 16 : 32);
+    return std::max(state.columns, fewest);
   }
 
   std::unique_ptr<PowerIteration> make(int columns, const IterationState& state) const {
@@ -126,23 +164,26 @@ class Certifier {
     return std::make_unique<DilatedIteration<most_columns>>(problem_, state);
   }
 
-  /// True when nothing is left to do, false when more columns may help.
-  bool ascend(PowerIteration& iteration, bool may_stall) {
+  /// True when nothing is left to do, false when something else may help.
+  bool ascend(PowerIteration& iteration, bool may_stall, Index sweeps) {
     const Index first = result_.sweeps;
+    const Index last = std::min(options_.max_sweeps, first + sweeps);
     const Index pace = warm_ ? 4 : check_pace();
     Index next_check = first + (warm_ ? 2 : pace);
     double last_gap = infinity(), last_value = 0.0;
     Index slow = 0;
-    while (result_.sweeps < options_.max_sweeps && in_time()) {
+    while (result_.sweeps < last && in_time()) {
       const double value = iteration.sweep();
       ++result_.sweeps;
       if (!(value > 0.0) || !std::isfinite(value)) return true;
       primal_ = std::max(primal_, value);
+      if (gap() <= options_.tolerance) return true;
       if (result_.sweeps < next_check) continue;
       // What the last sweeps gained is less than what is left to gain.
-      const bool rising = value - last_value > 2.0 * options_.tolerance * value;
+      const double hopeful = two_layer_ ? 2.0 : 0.3;  // looks at deep bounds cost more
+      const bool rising = value - last_value > hopeful * options_.tolerance * value;
       last_value = value;
-      if (rising && result_.sweeps + pace < options_.max_sweeps) {
+      if (rising && result_.sweeps + pace < last) {
         next_check = result_.sweeps + (pace + 1) / 2;
         continue;
       }
@@ -152,11 +193,15 @@ class Certifier {
       slow = hoped > 0.7 * last_gap ? slow + 1 : 0;
       if (slow >= 3 && may_stall) return false;
       last_gap = hoped;
-      const Index growth = two_layer_ ? 4 : 2;
-      next_check = result_.sweeps + std::max(pace, (result_.sweeps - first) / growth);
+      // Of deep networks looks cost much until the gap is nearly closed.
+      const bool near = !two_layer_ && gap() < 3.0 * options_.tolerance;
+      if (near) slow = 0;
+      const Index part = near ? 8 : two_layer_ ? 4 : 2;
+      next_check =
+          result_.sweeps + std::max(near ? (pace + 1) / 2 : pace, (result_.sweeps - first) / part);
     }
     if (best_ == infinity() && result_.sweeps > first && !team_.cancelled()) check(iteration);
-    return true;
+    return result_.sweeps >= options_.max_sweeps || !in_time();
   }
 
   /// Sweeps that cost about as much as a look at the bound.
@@ -212,17 +257,22 @@ class Certifier {
     return numbers.cwiseMax(largest > 0.0 ? 1e-10 * largest : 1.0);
   }
 
-  /// Inexact multipliers may be infeasible by a hair: N_l (1 + e)^l for a small e.
+  /// Inexact multipliers may be infeasible by a hair: N_l (1 + e)^l for a small e. That costs at
+  /// most about 0.4 H e of the bound, and often gains far more than it costs, so the first e is the
+  /// largest that the tolerance leaves room for.
   void find_feasible(const std::vector<Vector<double>>& t) {
     const std::vector<double>& ladder = inflations();
-    std::size_t rung = std::min(rung_, ladder.size() - 1);
+    const auto depth = static_cast<double>(problem_.hidden_layers());
+    std::size_t least = 0;
+    while (least + 1 < ladder.size() && ladder[least + 1] * depth <= options_.tolerance) ++least;
+    std::size_t rung = std::max(least, rung_);
     bool found = try_inflated(t, ladder[rung]);
     while (!found && rung + 1 < ladder.size() && in_time()) {
       rung = std::min(rung + 3, ladder.size() - 1);
       found = try_inflated(t, ladder[rung]);
     }
-    while (found && rung > 0 && gap() > options_.tolerance && in_time() &&
-           try_inflated(t, ladder[rung - 1]))
+    while (found && rung > least && gap() > options_.tolerance && in_time() &&
+           0.4 * depth * ladder[rung] > 0.25 * gap() && try_inflated(t, ladder[rung - 1]))
       --rung;
     rung_ = rung > 0 ? rung - 1 : 0;
   }
@@ -258,9 +308,12 @@ class Certifier {
     multipliers_ = multipliers;
   }
 
-  /// The eigenvalue is an estimate until it is proved, which is worth while once it is good enough.
   void keep_two_layer(const std::vector<Vector<double>>& theta) {
-    const double estimate = two_layer_->estimate(theta[0], options_.tolerance);
+    offer(two_layer_->estimate(theta[0], options_.tolerance), theta);
+  }
+
+  /// The eigenvalue is an estimate until it is proved, which is worth while once it is good enough.
+  void offer(double estimate, const std::vector<Vector<double>>& theta) {
     if (!options_.rigorous) return keep(estimate, theta);
     if (!(estimate < best_)) return;
     if (1.0 - primal_ / estimate <= options_.tolerance) {
@@ -312,7 +365,7 @@ class Certifier {
   std::unique_ptr<TwoLayerBound> two_layer_;
   DeepBound deep_;
   bool warm_ = false;
-  std::size_t rung_ = 1;
+  std::size_t rung_ = 0;
   double primal_ = 0.0, best_ = infinity(), promising_ = infinity();
   std::vector<Vector<double>> multipliers_, promising_theta_;
   SdpCertificate result_;

@@ -108,6 +108,8 @@ class PowerIteration {
   /// Row i of column l: |g| and |z| of every neuron after the last sweep; tau = value g / (2 h z).
   virtual const Vector<double>& gains(std::size_t layer) const = 0;
   virtual const Vector<double>& sizes(std::size_t layer) const = 0;
+  /// The outputs of the last sweep: a row of columns for each, of the length value.
+  virtual const Vector<double>& outputs() const = 0;
   virtual NeuronGuess guess(std::size_t layer, Index projections) const = 0;
   /// The first columns of inputs and outputs after the last sweep: a guess of a top eigenvector.
   virtual void direction(double* inputs, double* outputs) const = 0;
@@ -155,6 +157,8 @@ class DilatedIteration final : public PowerIteration {
   IterationState state() const override { return {columns, plain_input_, plain_unit_}; }
   const Vector<double>& gains(std::size_t layer) const override { return gains_[layer]; }
   const Vector<double>& sizes(std::size_t layer) const override { return sizes_[layer]; }
+
+  const Vector<double>& outputs() const override { return output_; }
 
   void direction(double* inputs, double* outputs) const override {
     for (Index i = 0; i * columns < input_.size(); ++i) inputs[i] = combine(input_, i);

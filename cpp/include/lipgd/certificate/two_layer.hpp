@@ -38,6 +38,11 @@ class TwoLayerBound {
 
   Index size() const { return inputs_ + outputs_; }
   Vector<double>& direction() { return direction_; }
+  /// B^T M W, and B^T with a column per neuron.
+  const Matrix<double>& linear() const { return linear_; }
+  const Matrix<double>& outer() const { return outer_; }
+  /// The lower triangle of the last K.
+  const Matrix<double>& matrix() const { return k_; }
 
   /// Forms K and returns its largest eigenvalue, as far as it is known: no bound yet.
   double estimate(const Vector<double>& theta, double tolerance) {
