@@ -19,8 +19,8 @@ PACKAGE = ROOT / "python" / "lipgd"
 HEADER_ROWS = (
     "version types check reduce arena parallel elementwise activation samples loss network panel",
     "narrow strips product block sweep layer_pass strip_pass risk shards narrow_tangent tangent",
-    "hessian margins sharpness tiles spectral certificate layer_norms constraint jacobian dynamics",
-    "singular proximal retraction update stepper recorder descent lipgd",
+    "hessian margins sharpness tiles spectral certificate layer_norms constraint jacobian thin_svd",
+    "dynamics leading_pair singular proximal retraction update stepper recorder descent lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 
@@ -28,8 +28,8 @@ HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 LAYERS = (
     "_core types _check _threads _paths _config _files",
     "activations losses schedules constraints history initialization _layout _arguments network",
-    "_batches _caps _columns _margin_rule _step_rule _plan _checkpoint _progress _risk run _descent"
-    " training lipschitz theory margins dynamics",
+    "_batches _caps _columns _margin_rule _recording _dynamics_record _step_rule _plan _checkpoint"
+    " _progress _risk run _descent training lipschitz theory margins dynamics",
     "__init__",
     "data plotting report sweeps distributed export",
     "experiments",

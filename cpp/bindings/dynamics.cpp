@@ -90,9 +90,77 @@ void add_network_rows(const py::tuple& net_parts, const Array<Scalar>& parameter
   });
 }
 
+/// <direction, g_i> of every sample, (n_samples,).
+template <class Scalar>
+Array<double> slopes_along(const py::tuple& net_parts, const Array<Scalar>& parameters,
+                           const Array<Scalar>& direction, const py::array& x,
+                           const py::tuple& target_parts, const py::tuple& loss_parts) {
+  const auto net = architecture(net_parts);
+  const auto view = inputs<Scalar>(x, net);
+  const auto y = targets<Scalar>(target_parts, view.n_rows, net.n_outputs());
+  const Scalar* theta = data<Scalar>(parameters, net.n_parameters(), "parameters");
+  const Scalar* along = data<Scalar>(direction, net.n_parameters(), "direction");
+  const lipgd::Loss kind = loss(loss_parts);
+  Array<double> slopes(view.n_rows);
+  double* to = slopes.mutable_data();
+  const py::gil_scoped_release release;
+  std::unique_ptr<std::byte[]> memory;
+  auto sweep = with_memory(
+      [&](lipgd::Arena& arena) {
+        return lipgd::SlopeSweep<Scalar>(net, kind, lipgd::DynamicsAccumulator<Scalar>::block,
+                                         arena);
+      },
+      memory);
+  sweep(theta, along, view, y, to);
+  return slopes;
+}
+
+/// The inputs (n_samples, n_inputs) and signals (n_samples, n_outputs) of every layer, in a row.
+template <class Scalar>
+py::tuple layer_rows(const py::tuple& net_parts, const Array<Scalar>& parameters,
+                     const py::array& x, const py::tuple& target_parts,
+                     const py::tuple& loss_parts) {
+  const auto net = architecture(net_parts);
+  const auto view = inputs<Scalar>(x, net);
+  const auto y = targets<Scalar>(target_parts, view.n_rows, net.n_outputs());
+  const Scalar* theta = data<Scalar>(parameters, net.n_parameters(), "parameters");
+  const lipgd::Loss kind = loss(loss_parts);
+  py::list features, signals;
+  std::vector<Scalar*> to_features, to_signals;
+  for (Index l = 0; l < net.depth(); ++l) {
+    Array<Scalar> one({view.n_rows, net.inputs(l)}), other({view.n_rows, net.outputs(l)});
+    to_features.push_back(one.mutable_data());
+    to_signals.push_back(other.mutable_data());
+    features.append(one);
+    signals.append(other);
+  }
+  {
+    const py::gil_scoped_release release;
+    std::unique_ptr<std::byte[]> memory;
+    auto sweep = with_memory(
+        [&](lipgd::Arena& arena) {
+          return lipgd::SignalSweep<Scalar>(net, kind, lipgd::DynamicsAccumulator<Scalar>::block,
+                                            arena);
+        },
+        memory);
+    sweep(theta, view, y, [&](Index first, Index count, const auto& inputs_of, const auto& from) {
+      for (Index l = 0; l < net.depth(); ++l) {
+        const auto at = static_cast<std::size_t>(l);
+        std::copy_n(inputs_of(l), count * net.inputs(l), to_features[at] + first * net.inputs(l));
+        std::copy_n(from(l), count * net.outputs(l), to_signals[at] + first * net.outputs(l));
+      }
+    });
+  }
+  return py::make_tuple(features, signals);
+}
+
 template <class Scalar>
 void bind_dynamics_for(py::module_& module) {
   using py::arg;
+  module.def("slopes_along", &slopes_along<Scalar>, arg("net"), arg("parameters").noconvert(),
+             arg("direction").noconvert(), arg("x").noconvert(), arg("targets"), arg("loss"));
+  module.def("layer_rows", &layer_rows<Scalar>, arg("net"), arg("parameters").noconvert(),
+             arg("x").noconvert(), arg("targets"), arg("loss"));
   module.def("add_layer_rows", &add_layer_rows<Scalar>, arg("features"), arg("signals"),
              arg("like").noconvert(), arg("layers"), arg("cross").noconvert());
   module.def("add_network_rows", &add_network_rows<Scalar>, arg("net"),

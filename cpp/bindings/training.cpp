@@ -141,6 +141,11 @@ struct Training {
       const auto numbers = directions[i++].cast<Array<double>>();
       norm->set_memory({numbers.data(), numbers.data() + numbers.size()});
     }
+    for (lipgd::LeadingPair& pair : descent.leading_pairs()) {
+      if (i >= directions.size()) return;
+      const auto numbers = directions[i++].cast<Array<double>>();
+      pair.set_memory({numbers.data(), numbers.data() + numbers.size()});
+    }
     for (lipgd::SdpBound* bound : descent.sdp_bounds()) {
       if (i >= directions.size()) return;
       const auto numbers = directions[i++].cast<Array<double>>();
@@ -156,6 +161,10 @@ struct Training {
     directions.attr("clear")();
     for (const lipgd::SpectralNorm* norm : descent.spectral_norms()) {
       const std::vector<double> numbers = norm->memory();
+      directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
+    }
+    for (const lipgd::LeadingPair& pair : descent.leading_pairs()) {
+      const std::vector<double> numbers = pair.memory();
       directions.append(Array<double>(static_cast<Index>(numbers.size()), numbers.data()));
     }
     for (const lipgd::SdpBound* bound : descent.sdp_bounds()) {

@@ -30,7 +30,7 @@ _SLICE = 2**16
 #: Arrays of the state that go into the file under their own names, if there are any.
 _ARRAYS = (
     *("parameters", "previous", "initial", "velocity", "squares", "last_gradient"),
-    *("path_length", "spent", "stalled", "progress"),
+    *("path_length", "spent", "stalled", "progress", "anchor", "anchor_facts"),
 )
 
 
@@ -42,7 +42,7 @@ def write_checkpoint(
     seconds: float,
 ) -> None:
     """Write the state, whole or not at all."""
-    arrays = {name: state[name] for name in _ARRAYS if state[name] is not None}
+    arrays = {name: state[name] for name in _ARRAYS if state.get(name) is not None}
     arrays["rows"] = rows[:, : state["progress"][1]]
     for number, direction in enumerate(state["directions"], start=1):
         arrays[f"direction{number}"] = direction
@@ -89,7 +89,7 @@ def read_checkpoint(
     if not 0 <= count <= min(plan.n_rows, step // plan.settings.record_every + 1):
         raise ValueError(f"resume is {name!r}, but that file has {count} rows at step {step}")
     for key in _ARRAYS:
-        if state[key] is not None and key != "initial":
+        if state.get(key) is not None and key != "initial":
             state[key][...] = _entry(name, arrays, key, state[key].shape, state[key].dtype)
     if not np.isfinite(state["parameters"]).all():
         raise ValueError(f"resume is {name!r}, but that file has parameters that are not finite")

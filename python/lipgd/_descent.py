@@ -162,6 +162,8 @@ class Descent:
             end = min(end, (self.step // self.checkpoint_every + 1) * self.checkpoint_every)
         if self.callback_every is not None:
             end = min(end, self._next_call)
+        if self.plan.dynamics is not None:
+            end = min(end, self._measure())
         if self.plan.batches is not None:
             if self.round is None or not self.round.begin <= self.step < self.round.end:
                 self.round = self.plan.batches.round_of(self.step)
@@ -185,10 +187,19 @@ class Descent:
         )
         return stop
 
+    def _measure(self) -> int:
+        """Fill in what Python measures for a row that is due; return the step of the next one."""
+        every, row = self.plan.settings.record_every, self.n_rows
+        if self.plan.dynamics is not None and self.step == row * every:
+            self.plan.dynamics.write(self.rows, row, self.step, self.state)
+        return (self.step // every + 1) * every
+
     def _write_last_row(self) -> None:
         every = self.plan.settings.record_every
         written = self.step % every == 0 and self.n_rows == self.step // every + 1
         if not written:
+            if self.plan.dynamics is not None:
+                self.plan.dynamics.write(self.rows, self.n_rows, self.step, self.state, last=True)
             _core.write_last_row(self.state["parameters"], self.plan.problem, self.state, self.rows)
 
     def _call_after(self, step: int) -> int:

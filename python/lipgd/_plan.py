@@ -13,9 +13,11 @@ from lipgd._arguments import finite_inputs_of, targets_of, weights_of
 from lipgd._batches import SAMPLINGS, Batches
 from lipgd._caps import PlugInCaps, a_priori_rates, described_rule
 from lipgd._check import choice, flag, integer, number, shown
-from lipgd._columns import column_codes, column_names, column_patterns
+from lipgd._columns import column_codes, column_names, column_patterns, expanded
+from lipgd._dynamics_record import DynamicsRecord, dynamics_record
 from lipgd._layout import Layout
 from lipgd._margin_rule import degree_of, gap_of, refuse_records
+from lipgd._recording import Recording
 from lipgd._step_rule import StepRule, meet_target, step_rule
 from lipgd._threads import thread_choice
 from lipgd.constraints import NORM_MODES, LipschitzTarget, RateCaps
@@ -44,6 +46,7 @@ class Plan:
     plug_in: PlugInCaps | None
     problem: dict[str, Any]  #: the arguments of the core
     n_samples: int  #: of all processes
+    dynamics: DynamicsRecord | None = None
     data_digest: str | None = None  #: tells the samples from others, where they are not all here
 
     @property
@@ -101,6 +104,7 @@ class Plan:
             "path_length": np.zeros(2 * groups) if path else None,
             "spent": np.zeros(groups) if isinstance(self.settings.constraint, RateCaps) else None,
             "stalled": np.zeros(1, np.int64),
+            **({} if self.dynamics is None else self.dynamics.fresh_state()),
             "directions": [],
             "progress": np.zeros(2, np.int64),
             "scratch": np.empty(0, np.uint8),
@@ -134,6 +138,7 @@ def make_plan(
     tolerance: float,
     checkpoint_every: int | None,
     n_threads: int | None,
+    dynamics: Recording | None = None,
     n_samples: int | None = None,
 ) -> Plan:
     """Check and resolve the arguments of :func:`lipgd.train`.
@@ -173,6 +178,20 @@ def make_plan(
     if isinstance(constraint, LipschitzTarget):
         net = meet_target(net, trained, constraint)
     targets = _targets(y, kind, x, net, sample_weight)
+    weighted = targets[2] is not None and bool(np.ptp(targets[2]) > 0)
+    measured = dynamics_record(
+        recorded,
+        dynamics,
+        net,
+        update=update,
+        clip_norm=clip_norm,
+        proximal=proximal,
+        constraint=constraint,
+        weighted=weighted,
+        trained=flags,
+        rates=rates,
+        n_samples=len(x),
+    )
     settings = Settings(
         loss=kind,
         steps=int(steps),
@@ -186,12 +205,13 @@ def make_plan(
         weight_decay=_weight_decay(weight_decay, trained, layout),
         tolerance=number("tolerance", tolerance, at_least=0),
         frozen=fixed,
-        record=recorded,
+        record=expanded(recorded, layout),
+        dynamics=measured,
         record_every=integer("record_every", record_every, at_least=1),
         batch_size=_batch_size(batch_size, len(x)),
         sampling=choice("sampling", sampling, SAMPLINGS),
         shuffle_seed=integer("shuffle_seed", shuffle_seed, at_least=0),
-        weighted=targets[2] is not None and bool(np.ptp(targets[2]) > 0),
+        weighted=weighted,
     )
     batches = None
     if settings.batch_size is not None:
@@ -209,7 +229,7 @@ def make_plan(
         "weight_decay": [settings.weight_decay.get(name, 0.0) for name in layout.names],
         "tolerance": settings.tolerance,
         **rule.entries,
-        "columns": column_codes(recorded, layout),
+        "columns": column_codes(settings.record, layout),
         "record_every": settings.record_every,
         "degree": float(degree_of(net, flags)),
         "homogeneity_gap": gap or 0.0,
@@ -228,7 +248,8 @@ def make_plan(
         else:
             described = described_rule(settings, None if batches is None else batches.sizes)
             rates = a_priori_rates(constraint, net, data, kind, rates, described)
-    return Plan(net, settings, batches, rates, rule, plug_in, problem, total)
+    rows = DynamicsRecord.of(net, settings, problem, rates)
+    return Plan(net, settings, batches, rates, rule, plug_in, problem, total, rows)
 
 
 def _refuse_plug_in(settings: Settings) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lipgd._recording import Recording
 from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.history import History
 from lipgd.losses import Loss
@@ -35,6 +36,8 @@ class Settings:
         The batches; a batch size of None is the full batch.
     weighted : bool
         Whether samples had different weights.
+    dynamics : Recording or None
+        How the record ``lipschitz_dynamics`` was measured, if it was.
     """
 
     loss: Loss
@@ -55,6 +58,7 @@ class Settings:
     sampling: str
     shuffle_seed: int
     weighted: bool
+    dynamics: Recording | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return what JSON can hold of the settings: all but the rates."""
@@ -76,6 +80,7 @@ class Settings:
             "sampling": self.sampling,
             "shuffle_seed": self.shuffle_seed,
             "weighted": self.weighted,
+            "dynamics": None if self.dynamics is None else self.dynamics.facts(),
         }
 
 

@@ -9,6 +9,7 @@ from lipgd._check import flag, integer, shown
 from lipgd._checkpoint import check_target
 from lipgd._descent import Descent
 from lipgd._plan import make_plan
+from lipgd._recording import Recording
 from lipgd.constraints import LipschitzTarget, RateCaps
 from lipgd.losses import Loss
 from lipgd.network import Network
@@ -43,6 +44,7 @@ def train(
     points: ArrayLike | None = None,
     record: Iterable[str] = ("risk",),
     record_every: int = 1,
+    dynamics: Recording | None = None,
     tolerance: float = 0.0,
     callback: Callable[[Snapshot], object] | None = None,
     callback_every: int | None = None,
@@ -128,8 +130,21 @@ def train(
         ``sharpness`` (the largest eigenvalue of the Hessian over all samples, by Lanczos' process
         that starts from the last row) and ``sharpness_residual``, within which of it there is an
         eigenvalue, a thousandth of it or less.
+
+        ``lipschitz_dynamics`` is a group of columns for :func:`lipgd.dynamics.predict`: the
+        coefficients of :func:`lipgd.dynamics.coefficients` for the step after the row (after the
+        last row, for one more step at the last rate), of the network and of each layer:
+        ``dynamics_mu``, ``dynamics_mu:W1``, ...; ``kappa``, ``lambda2`` (for reshuffled epochs with
+        the factor phi of independent batches), ``psi``, ``pair`` (what the pair term 10.1 adds to
+        kappa and psi), ``kappa_diagonal``, ``lambda2_diagonal``; ``log_norm``, the observed log
+        norms; ``pathwise``, the second order of the actual changes between rows (9.1), summed.
+        Of layers alone: ``gap``, ``degeneracy``, ``pair_share``. ``dynamics_first_order``, the
+        first order of every step with the leading singular pair at that step, summed, can be
+        recorded alone, for any update.
     record_every : int
         A row is the state before step 0, k, 2k, ...; one more is the state after the last step.
+    dynamics : Recording, optional
+        How ``lipschitz_dynamics`` is measured: on probes, or only where the layers have moved.
     tolerance : float
         Stop when the norm of the full gradient is at most this; 0 never stops. With batches it is
         checked where rows are written.
@@ -197,6 +212,7 @@ def train(
         points=points,
         record=record,
         record_every=record_every,
+        dynamics=dynamics,
         tolerance=tolerance,
         checkpoint_every=checkpoint_every,
         n_threads=n_threads,

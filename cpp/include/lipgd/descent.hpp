@@ -99,6 +99,8 @@ class Descent {
     return all;
   }
 
+  /// Those of the records that follow the leading singular pairs.
+  std::vector<LeadingPair>& leading_pairs() { return recorder_.pairs(); }
   /// Those of the certificates that follow the weights.
   std::vector<SdpBound*> sdp_bounds() { return {&recorder_.sdp(), &stepper_.certificate().sdp()}; }
   /// The warm start of the sharpness, which belongs to the state too; null if it is not recorded.
@@ -130,6 +132,7 @@ class Descent {
   bool write_last_row(Team& team, const DescentState<Scalar>& state, Progress& progress) {
     const double risk = recorder_.wants_gradient() ? full_gradient(team, state) : not_known;
     std::fill(rates_.begin(), rates_.end(), not_known);
+    recorder_.follow(state.parameters, progress.step);
     if (!complete_last_row(team, state, progress.step)) return false;
     return write_row(team, state, risk, progress);
   }
@@ -169,6 +172,7 @@ class Descent {
     if (team.cancelled()) return Stop::cancelled;
     if (evaluated && !std::isfinite(risk)) return step_back(state, progress);
     if (!complete_last_row(team, state, step)) return Stop::cancelled;
+    recorder_.follow(state.parameters, step);
     // A step that was cancelled after its row has it already; measured again, the warm starts of
     // the spectral norms would not be those of an uninterrupted run.
     const bool row = due && progress.rows == step / problem_.record_every;

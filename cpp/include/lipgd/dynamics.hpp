@@ -6,6 +6,7 @@
 
 #include "lipgd/block.hpp"
 #include "lipgd/loss.hpp"
+#include "lipgd/tangent.hpp"
 
 // What moves the spectral norm of a layer under batch noise, from the layer's inputs a_i and the
 // back-propagated signals d_i of the samples: the gradient d_i a_i^T of a sample is never formed.
@@ -47,6 +48,7 @@ class LayerAccumulator {
         p_(layer.rank(), block),
         q_(layer.rank(), block),
         outside_(layer.nulls(), block),
+        outside_squares_(layer.nulls()),
         mean_(2 * layer.rank() + layer.nulls() + 1),
         sums_(3 * layer.rank() + 4) {}
 
@@ -61,8 +63,8 @@ class LayerAccumulator {
       slopes[i] = static_cast<double>(p_(0, i)) * static_cast<double>(q_(0, i));
     merge(count);
     if (layer_.squares != nullptr)
-      add_squares(ConstMatrixMap<Scalar>(features, layer_.inputs, count).template cast<double>(),
-                  ConstMatrixMap<Scalar>(signals, layer_.outputs, count).template cast<double>());
+      add_squares(ConstMatrixMap<Scalar>(features, layer_.inputs, count),
+                  ConstMatrixMap<Scalar>(signals, layer_.outputs, count));
   }
 
  private:
@@ -96,27 +98,45 @@ class LayerAccumulator {
     const Index r = layer_.rank(), nulls = layer_.nulls();
     mean_.setZero();
     sums_.setZero();
+    double *of_alpha = mean_.data(), *of_beta = of_alpha + r, *of_outside = of_beta + r;
     for (Index i = 0; i < count; ++i) {
+      const Scalar *p = p_.col(i).data(), *q = q_.col(i).data();
+      const auto first_p = static_cast<double>(p[0]), first_q = static_cast<double>(q[0]);
+      LIPGD_ELEMENTWISE_LOOP
       for (Index k = 0; k < r; ++k) {
-        mean_[k] += alpha(k, i);
-        mean_[r + k] += beta(k, i);
+        of_alpha[k] += static_cast<double>(p[k]) * first_q;
+        of_beta[k] += static_cast<double>(q[k]) * first_p;
       }
-      for (Index k = 0; k < nulls; ++k) mean_[2 * r + k] += static_cast<double>(outside_(k, i));
-      if (r > 1)
-        mean_[2 * r + nulls] += static_cast<double>(p_(1, i)) * static_cast<double>(q_(1, i));
+      const Scalar* outside = outside_.data() + i * nulls;
+      LIPGD_ELEMENTWISE_LOOP
+      for (Index k = 0; k < nulls; ++k) of_outside[k] += static_cast<double>(outside[k]);
+      if (r > 1) of_outside[nulls] += static_cast<double>(p[1]) * static_cast<double>(q[1]);
     }
     mean_ /= static_cast<double>(count);
-    for (Index i = 0; i < count; ++i) {
-      for (Index k = 0; k < r; ++k) {
-        const double a = alpha(k, i) - mean_[k], b = beta(k, i) - mean_[r + k];
-        sums_[k] += a * a;
-        sums_[r + k] += b * b;
-        sums_[2 * r + k] += a * b;
-      }
-      for (Index k = 0; k < nulls; ++k) {
-        const double outside = static_cast<double>(outside_(k, i)) - mean_[2 * r + k];
-        sums_[3 * r] += outside * outside;
-      }
+    for (Index i = 0; i < count; ++i) centre_column(i);
+    for (Index k = 0; k < nulls; ++k) sums_[3 * r] += outside_squares_[k];
+  }
+
+  void centre_column(Index i) {
+    const Index r = layer_.rank(), nulls = layer_.nulls();
+    const double *of_alpha = mean_.data(), *of_beta = of_alpha + r, *of_outside = of_beta + r;
+    double *aa = sums_.data(), *bb = aa + r, *ab = bb + r, *oo = outside_squares_.data();
+    if (i == 0) outside_squares_.setZero();
+    const Scalar *p = p_.col(i).data(), *q = q_.col(i).data();
+    const auto first_p = static_cast<double>(p[0]), first_q = static_cast<double>(q[0]);
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index k = 0; k < r; ++k) {
+      const double a = static_cast<double>(p[k]) * first_q - of_alpha[k];
+      const double b = static_cast<double>(q[k]) * first_p - of_beta[k];
+      aa[k] += a * a;
+      bb[k] += b * b;
+      ab[k] += a * b;
+    }
+    const Scalar* outside = outside_.data() + i * nulls;
+    LIPGD_ELEMENTWISE_LOOP
+    for (Index k = 0; k < nulls; ++k) {
+      const double away = static_cast<double>(outside[k]) - of_outside[k];
+      oo[k] += away * away;
     }
   }
 
@@ -163,17 +183,22 @@ class LayerAccumulator {
     layer_.moments[0] = before + added;
   }
 
-  void add_squares(const Matrix<double>& features, const Matrix<double>& signals) {
+  template <class Map>
+  void add_squares(const Map& features, const Map& signals) {
     MatrixMap<double> sum(layer_.squares, layer_.inputs, layer_.outputs);
     MatrixMap<double> square(layer_.squares + sum.size(), layer_.inputs, layer_.outputs);
-    sum.noalias() += features * signals.transpose();
-    const Matrix<double> features2 = features.cwiseAbs2(), signals2 = signals.cwiseAbs2();
-    square.noalias() += features2 * signals2.transpose();
+    features_ = features.template cast<double>();
+    signals_ = signals.template cast<double>();
+    features2_ = features_.cwiseAbs2();
+    signals2_ = signals_.cwiseAbs2();
+    sum.noalias() += features_ * signals_.transpose();
+    square.noalias() += features2_ * signals2_.transpose();
   }
 
   LayerMoments layer_;
   Matrix<Scalar> left_, right_, p_, q_, outside_;
-  Vector<double> mean_, sums_;
+  Vector<double> outside_squares_, mean_, sums_;
+  Matrix<double> features_, signals_, features2_, signals2_;
 };
 
 /// The moments of all layers, and the cross moments of <J_l, g_i>: the means (layers) and the
@@ -284,6 +309,48 @@ class SignalSweep {
   Block<Scalar> block_;
   BlockLoss<Scalar> loss_;
   std::vector<Scalar*> signals_;
+};
+
+/// The derivative of every sample's own loss along a direction in the space of the parameters.
+template <class Scalar>
+class SlopeSweep {
+ public:
+  SlopeSweep(const Architecture& net, const Loss& loss, Index capacity, Arena& arena)
+      : net_(&net),
+        capacity_(capacity),
+        parameters_(net, arena),
+        block_(net, capacity, Keep::slopes, arena),
+        tangents_(net, capacity, arena),
+        loss_(loss, net.n_outputs(), capacity, arena) {}
+
+  /// Writes slopes (n_samples).
+  void operator()(const Scalar* parameters, const Scalar* direction, const Inputs<Scalar>& inputs,
+                  const Targets<Scalar>& targets, double* slopes) {
+    parameters_.set(parameters);
+    loss_.begin(0.0);
+    const Index n_samples = inputs.n_samples(), outputs = net_->n_outputs();
+    for (Index first = 0; first < n_samples; first += capacity_) {
+      const Index count = std::min(capacity_, n_samples - first);
+      block_.forward(parameters_, inputs, first, count);
+      tangents_.push(block_, parameters, direction);
+      loss_.derivative(block_.outputs(), targets, first, count, net_->output_scale(), 1.0);
+      for (Index i = 0; i < count; ++i) {
+        double slope = 0.0;
+        for (Index o = 0; o < outputs; ++o)
+          slope += static_cast<double>(block_.outputs()[o * count + i]) *
+                   static_cast<double>(tangents_.outputs()[o * count + i]);
+        slopes[first + i] = slope;
+      }
+    }
+  }
+
+ private:
+  const Architecture* net_;
+  Index capacity_;
+  PreparedParameters<Scalar> parameters_;
+  Block<Scalar> block_;
+  Tangents<Scalar> tangents_;
+  BlockLoss<Scalar> loss_;
 };
 
 }  // namespace lipgd

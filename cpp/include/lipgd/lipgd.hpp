@@ -21,6 +21,7 @@
 #include "lipgd/jacobian.hpp"
 #include "lipgd/layer_norms.hpp"
 #include "lipgd/layer_pass.hpp"
+#include "lipgd/leading_pair.hpp"
 #include "lipgd/loss.hpp"
 #include "lipgd/margins.hpp"
 #include "lipgd/narrow.hpp"

@@ -7,6 +7,7 @@
 #include "lipgd/constraint.hpp"
 #include "lipgd/jacobian.hpp"
 #include "lipgd/layer_norms.hpp"
+#include "lipgd/leading_pair.hpp"
 #include "lipgd/margins.hpp"
 #include "lipgd/sharpness.hpp"
 
@@ -36,6 +37,8 @@ enum class Quantity : int {
   sharpness,
   sharpness_residual,
   lipschitz_upper_sdp,
+  first_order,
+  elsewhere,  ///< filled in by the caller
 };
 
 /// One column: part is the group of parameters, the layer of a spectral norm, or -1 for the whole.
@@ -85,6 +88,7 @@ class Recorder {
     }
     if (wants_margins() || wants_step())
       margins_.emplace_back(net, rule_.margins, rule_.inputs, rule_.targets.values, workers, arena);
+    if (wants(Quantity::first_order)) pairs_.resize(static_cast<std::size_t>(net.depth()));
     if (wants(Quantity::sharpness) || wants(Quantity::sharpness_residual))
       sharpness_.emplace_back(net, rule_.loss, rule_.margins.trained, rule_.inputs, rule_.targets,
                               workers, arena);
@@ -103,8 +107,16 @@ class Recorder {
   }
   LayerNorms& norms() { return norms_; }
   SdpBound& sdp() { return sdp_; }
+  /// The leading pairs of the layers, none if they are not recorded.
+  std::vector<LeadingPair>& pairs() { return pairs_; }
   /// The warm start of the sharpness, null if that is not recorded.
   Sharpness<Scalar>* sharpness() { return sharpness_.empty() ? nullptr : &sharpness_.front(); }
+
+  /// What must see the state of every step.
+  void follow(const Scalar* parameters, Index step) {
+    for (std::size_t l = 0; l < pairs_.size(); ++l)
+      pairs_[l].follow(net_->weights(parameters, static_cast<Index>(l)), step);
+  }
 
   void write(Team& team, Index row, const RowFacts<Scalar>& facts) {
     if (wants(Quantity::spectral_norm) || wants(Quantity::spectral_norm_lower) ||
@@ -114,7 +126,8 @@ class Recorder {
       margins_.front().measure(team, facts.parameters, wants(Quantity::homogeneity_error));
     if (!sharpness_.empty())
       top_ = sharpness_.front()(team, facts.parameters, sharpness_tolerance, sharpness_products);
-    for (const Column& column : rule_.columns) column.values[row] = value(team, column, facts);
+    for (const Column& column : rule_.columns)
+      if (column.quantity != Quantity::elsewhere) column.values[row] = value(team, column, facts);
     // A row that was cancelled is measured again, from the same start.
     if (!sharpness_.empty() && !team.cancelled()) sharpness_.front().commit();
   }
@@ -179,9 +192,12 @@ class Recorder {
         return top_.value;
       case Quantity::sharpness_residual:
         return top_.residual;
+      case Quantity::first_order:
+        return first_order(column.part);
       case Quantity::margin_direction:
       case Quantity::margin_scaling:
-        break;  // known after the step
+      case Quantity::elsewhere:
+        break;  // known after the step, or to the caller
     }
     return std::numeric_limits<double>::quiet_NaN();
   }
@@ -218,6 +234,14 @@ class Recorder {
       if (part < 0 || part == static_cast<Index>(g)) use(net_->groups()[g]);
   }
 
+  /// Of a layer, or of all.
+  double first_order(Index layer) const {
+    if (layer >= 0) return pairs_[static_cast<std::size_t>(layer)].total();
+    double total = 0.0;
+    for (const LeadingPair& pair : pairs_) total += pair.total();
+    return total;
+  }
+
   /// A lower value of the Lipschitz constant: the largest spectral norm of a Jacobian.
   double largest_jacobian_norm(Team& team, const Scalar* parameters) {
     jacobians_.front().jacobian_norms(team, parameters, rule_.points, point_norms_);
@@ -235,6 +259,7 @@ class Recorder {
   RecordRule<Scalar> rule_;
   LayerNorms norms_;
   SdpBound sdp_;
+  std::vector<LeadingPair> pairs_;
   std::vector<InputSweep<Scalar>> jacobians_;
   std::vector<MarginSweep<Scalar>> margins_;
   std::vector<Sharpness<Scalar>> sharpness_;

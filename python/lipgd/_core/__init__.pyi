@@ -50,6 +50,17 @@ def add_network_rows(
     layers: list[tuple[_Doubles, _Doubles, _Doubles, _Doubles | None]],
     cross: _Doubles,
 ) -> None: ...
+def slopes_along(
+    net: _Net,
+    parameters: _Floats,
+    direction: _Floats,
+    x: _Floats,
+    targets: _Targets,
+    loss: _Loss,
+) -> _Doubles: ...
+def layer_rows(
+    net: _Net, parameters: _Floats, x: _Floats, targets: _Targets, loss: _Loss
+) -> tuple[list[_Floats], list[_Floats]]: ...
 def spectral_norm(
     a: _Floats, tolerance: float, max_iterations: int
 ) -> tuple[float, float, int, bool]: ...
