@@ -168,9 +168,31 @@ void bind_dynamics_for(py::module_& module) {
              arg("layers"), arg("cross").noconvert());
 }
 
+/// U (rows, rank), values (rank,) and V (columns, rank) of an array (rows, columns), or None.
+py::object thin_svd(const Array<double>& a) {
+  lipgd::require(a.ndim() == 2 && a.size() > 0, "a has a wrong shape");
+  lipgd::ThinSvd svd;
+  bool found = false;
+  {
+    const py::gil_scoped_release release;
+    // The array is the column-major map of its transpose.
+    found = svd.compute({a.data(), a.shape(1), a.shape(0)});
+  }
+  if (!found) return py::none();
+  const auto rank = static_cast<Index>(svd.values().size());
+  const auto rows = [rank](const lipgd::Matrix<double>& vectors) {
+    Array<double> to({vectors.rows(), rank});
+    lipgd::MatrixMap<double>(to.mutable_data(), rank, vectors.rows()) = vectors.transpose();
+    return to;
+  };
+  return py::make_tuple(rows(svd.right()), Array<double>(rank, svd.values().data()),
+                        rows(svd.left()));
+}
+
 }  // namespace
 
 void bind_dynamics(py::module_& module) {
+  module.def("thin_svd", &thin_svd, py::arg("a").noconvert());
   bind_dynamics_for<double>(module);
   bind_dynamics_for<float>(module);
 }

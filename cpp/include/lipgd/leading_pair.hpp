@@ -78,8 +78,7 @@ class LeadingPair {
   static constexpr int searches = 2, first_searches = 2000;
 
   static double dot(const Vector<double>& a, const Vector<double>& b) {
-    const double *x = a.data(), *y = b.data();
-    return detail::reduce<double>(a.size(), [x, y](Index i) { return x[i] * y[i]; });
+    return lipgd::dot(a.data(), b.data(), a.size());
   }
   static double length(const Vector<double>& a) {
     return std::sqrt(sum_of_squares(a.data(), a.size()));
@@ -125,7 +124,6 @@ class LeadingPair {
 
   /// The best of the span of the vector, rest_ and the last move.
   void improve(ConstMatrixMap<double> a) {
-    rest_ -= dot(vector_, rest_) * vector_;
     rest_image_.noalias() = a * rest_;
     move_ -= dot(vector_, move_) * vector_;
     move_ -= dot(rest_, move_) * rest_;
@@ -152,7 +150,8 @@ class LeadingPair {
     const Vector<double>* images[3] = {&image_, &rest_image_, &move_image_};
     for (int i = 0; i < 3; ++i)
       for (int j = 0; j <= i; ++j) gram(i, j) = dot(*images[i], *images[j]);
-    const Eigen::SelfAdjointEigenSolver<Eigen::Matrix3d> solver(gram);
+    Eigen::SelfAdjointEigenSolver<Eigen::Matrix3d> solver;
+    solver.computeDirect(gram);  // what it loses in accuracy the next search finds
     const Eigen::Vector3d top = solver.eigenvectors().col(2);
     const double sign = top[0] < 0.0 ? -1.0 : 1.0;
     return {sign * top[0], sign * top[1], sign * top[2]};

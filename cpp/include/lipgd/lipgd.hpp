@@ -45,6 +45,7 @@
 #include "lipgd/strips.hpp"
 #include "lipgd/sweep.hpp"
 #include "lipgd/tangent.hpp"
+#include "lipgd/thin_svd.hpp"
 #include "lipgd/tiles.hpp"
 #include "lipgd/types.hpp"
 #include "lipgd/update.hpp"

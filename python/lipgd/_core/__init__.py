@@ -90,4 +90,5 @@ scaled_gradient = _module.scaled_gradient
 sharpness = _module.sharpness
 slopes_along = _module.slopes_along
 spectral_norm = _module.spectral_norm
+thin_svd = _module.thin_svd
 write_last_row = _module.write_last_row

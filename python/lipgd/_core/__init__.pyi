@@ -50,6 +50,7 @@ def add_network_rows(
     layers: list[tuple[_Doubles, _Doubles, _Doubles, _Doubles | None]],
     cross: _Doubles,
 ) -> None: ...
+def thin_svd(a: _Doubles) -> tuple[_Doubles, _Doubles, _Doubles] | None: ...
 def slopes_along(
     net: _Net,
     parameters: _Floats,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipgd._check import choice, integer, number
-from lipgd._plan import _names, _weight_decay
 from lipgd._threads import thread_choice
 from lipgd.dynamics._descent_problem import DescentProblem
 from lipgd.dynamics._noise_root import NoiseRoot, root_of, scale_of
@@ -143,6 +142,8 @@ def simulate(
     >>> found.layers.shape, found.step.tolist()
     ((4, 3, 2), [0, 10, 20])
     """
+    from lipgd._plan import _names, _weight_decay
+
     count = integer("paths", paths, at_least=1)
     integer("steps", steps, at_least=1)
     number("rate", rate, above=0.0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lipgd import _core
 from lipgd._arguments import real_array
 from lipgd.types import ArrayLike, DoubleArray
 
@@ -83,6 +84,9 @@ class NormDerivatives(ABC):
             raise ValueError(f"direction has shape {array.shape}, expected {self.shape}")
         return array
 
+#: Sides up to which Jacobi's rotations in the core are faster.
+_SMALL = 96
+
 
 @dataclass(frozen=True)
 class Triplets(NormDerivatives):
@@ -118,10 +122,10 @@ class Triplets(NormDerivatives):
         array = array.astype(np.float64)
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has a value that is not finite, expected finite numbers")
-        left, values, right = np.linalg.svd(array, full_matrices=False)
+        left, values, right = _svd(array)
         if values[0] == 0:
             raise ValueError(f"{name} is zero, expected a matrix whose norm has a logarithm")
-        return cls(np.ascontiguousarray(left), values, np.ascontiguousarray(right.T))
+        return cls(left, values, right)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -188,3 +192,13 @@ class Triplets(NormDerivatives):
         if len(self.values) < 2:
             return 0.0
         return float(self.left[:, 1] @ direction @ self.right[:, 1])
+
+
+def _svd(array: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """Return left (m, r), values (r,), right (n, r): small ones without LAPACK's threads."""
+    if min(array.shape) <= _SMALL:
+        found = _core.thin_svd(np.ascontiguousarray(array))
+        if found is not None:
+            return found
+    left, values, right = np.linalg.svd(array, full_matrices=False)
+    return np.ascontiguousarray(left), values, np.ascontiguousarray(right.T)
