@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipgd import _core
 from lipgd.dynamics import Triplets
 
 SHAPES = [(1, 1), (1, 6), (6, 1), (5, 5), (9, 4), (4, 9), (20, 20)]
@@ -92,6 +93,34 @@ def test_the_remainder_stays_below_its_bound():
         worst = max(worst, abs(left) / top.remainder_bound(size))
     assert worst > 0.01  # the bound is of the right order
     assert top.remainder_bound(top.gap) == np.inf
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (64, 64), (33, 64)])
+@pytest.mark.parametrize("kind", ["gaussian", "rank deficient", "zero columns", "tiny", "graded"])
+def test_the_decomposition_is_that_of_the_matrix(level, shape, kind):
+    rng = np.random.default_rng([*shape, len(kind)])
+    matrix = rng.normal(size=shape)
+    rank = min(shape)
+    if kind == "rank deficient":
+        matrix = with_values(rng, shape, np.where(np.arange(rank) < 2, 1.0, 0.0))
+    if kind == "zero columns":
+        matrix[:, 1:3] = 0
+    if kind == "tiny":
+        matrix *= 1e-250
+    if kind == "graded":
+        matrix = matrix * np.logspace(0, -12, shape[1])
+    left, values, right = _core.thin_svd(matrix)
+    size = values[0]
+    np.testing.assert_allclose((left * values) @ right.T, matrix, atol=1e-14 * rank * size)
+    np.testing.assert_allclose(left.T @ left, np.eye(rank), atol=3e-14)
+    np.testing.assert_allclose(right.T @ right, np.eye(rank), atol=3e-14)
+    expected = np.linalg.svd(matrix, compute_uv=False)
+    np.testing.assert_allclose(values, expected, atol=1e-14 * rank * size)
+    assert (values[:-1] >= values[1:]).all()
+
+
+def test_no_decomposition_of_what_is_not_finite(level):
+    assert _core.thin_svd(np.array([[1.0, np.inf], [0.0, 1.0]])) is None
 
 
 @pytest.mark.parametrize(

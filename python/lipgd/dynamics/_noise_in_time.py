@@ -61,6 +61,18 @@ class NoiseInTime:
         scaled: DoubleArray = phi / size * count / self.factor
         return scaled
 
+    def own_factors(self, steps: int) -> DoubleArray:
+        """Return the variance of each batch over that of the usual size.
+
+        It is what the second order takes where the first order is that of the actual steps, in
+        which batches of an epoch have balanced each other already.
+        """
+        if self.sampling != "reshuffled" or self.factor <= 0:
+            return np.ones(steps)
+        _, size, count = self._places(steps)
+        ratio: DoubleArray = (1 / size - 1 / self.n_samples) * count / self.factor
+        return ratio
+
     def accumulated(self, variances: DoubleArray) -> DoubleArray:
         """Return the variance of the summed noise after each step.
 

@@ -174,19 +174,19 @@ class _Series:
     def predict(self, pair_term: bool) -> Prediction:
         steps = int(self.step[-1])
         eta = self.rates[:steps, None]
-        factors = self.noise.curvature_factors(steps)[:, None]
         mu = self._summed(eta * self._between("mu"))
-        kappa = self._summed(eta**2 * self._between("kappa") * factors)
         psi = self._summed(eta**2 * self._between("psi"))
-        pair = self._summed(eta**2 * self._between("pair") * factors)
-        noise = self._between("lambda2")
-        ito = self._ito(eta**2 * noise * factors)
-        variance = self._picked(self.noise.accumulated(eta**2 * noise)) + self._probe_variance()
-        drifted = kappa + ito + psi + (pair if pair_term else 0.0)
+        kappa, ito, pair = self._from_noise(self.noise.curvature_factors(steps))
+        added = pair if pair_term else np.zeros_like(pair)
+        variance = self._picked(self.noise.accumulated(eta**2 * self._between("lambda2")))
+        variance += self._probe_variance()
         observed = self.columns["log_norm"]
-        predicted = observed[0] + mu + drifted
+        predicted = observed[0] + mu + kappa + ito + psi + added
+        # In the actual first order the batches of an epoch have balanced each other already.
+        own_kappa, own_ito, own_pair = self._from_noise(self.noise.own_factors(steps))
         first = self.columns["first_order"]
-        replay = observed[0] + first + drifted
+        replay = observed[0] + first + own_kappa + own_ito + psi
+        replay += own_pair if pair_term else 0.0
         error = np.sqrt(variance)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(error > 0, (observed - predicted) / error, math.nan)
@@ -201,11 +201,15 @@ class _Series:
         ]  # fmt: skip
         return replace(parts[0], layers=tuple(parts[1:]))
 
-    def _ito(self, summands: DoubleArray) -> DoubleArray:
-        """Of the network it is the sum over layers: without what is between them (3.2)."""
-        summed = -0.5 * self._summed(summands)
-        summed[:, 0] = summed[:, 1:].sum(axis=1)
-        return summed
+    def _from_noise(self, factors: DoubleArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """Return the sums of kappa, of the Ito term and of the pair term."""
+        scale = (self.rates[: len(factors)] ** 2 * factors)[:, None]
+        kappa, lambda2, pair = (
+            self._summed(scale * self._between(name)) for name in ("kappa", "lambda2", "pair")
+        )
+        ito = -0.5 * lambda2
+        ito[:, 0] = ito[:, 1:].sum(axis=1)  # of the network without what is between layers (3.2)
+        return kappa, ito, pair
 
     def _between(self, quantity: str) -> DoubleArray:
         """Return a column at every step: second-order ones per unit of the rate."""
