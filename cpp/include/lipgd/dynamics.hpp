@@ -319,6 +319,7 @@ class SlopeSweep {
       : net_(&net),
         capacity_(capacity),
         parameters_(net, arena),
+        direction_(net, arena),
         block_(net, capacity, Keep::slopes, arena),
         tangents_(net, capacity, arena),
         loss_(loss, net.n_outputs(), capacity, arena) {}
@@ -327,12 +328,13 @@ class SlopeSweep {
   void operator()(const Scalar* parameters, const Scalar* direction, const Inputs<Scalar>& inputs,
                   const Targets<Scalar>& targets, double* slopes) {
     parameters_.set(parameters);
+    direction_.set(direction);
     loss_.begin(0.0);
     const Index n_samples = inputs.n_samples(), outputs = net_->n_outputs();
     for (Index first = 0; first < n_samples; first += capacity_) {
       const Index count = std::min(capacity_, n_samples - first);
       block_.forward(parameters_, inputs, first, count);
-      tangents_.push(block_, parameters, direction);
+      tangents_.push(block_, parameters, direction_);
       loss_.derivative(block_.outputs(), targets, first, count, net_->output_scale(), 1.0);
       for (Index i = 0; i < count; ++i) {
         double slope = 0.0;
@@ -347,7 +349,7 @@ class SlopeSweep {
  private:
   const Architecture* net_;
   Index capacity_;
-  PreparedParameters<Scalar> parameters_;
+  PreparedParameters<Scalar> parameters_, direction_;
   Block<Scalar> block_;
   Tangents<Scalar> tangents_;
   BlockLoss<Scalar> loss_;
