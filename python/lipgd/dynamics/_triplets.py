@@ -84,6 +84,7 @@ class NormDerivatives(ABC):
             raise ValueError(f"direction has shape {array.shape}, expected {self.shape}")
         return array
 
+
 #: Sides up to which Jacobi's rotations in the core are faster.
 _SMALL = 96
 
