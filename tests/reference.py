@@ -12,7 +12,7 @@ import torch
 
 import lipgd
 from lipgd._batches import Batches
-from lipgd._columns import column_names
+from lipgd._columns import DYNAMICS, column_names
 from lipgd._margin_rule import MARGIN_RECORDS
 
 torch.set_num_threads(1)
@@ -120,7 +120,7 @@ def random_problem(
 def records(problem: Problem) -> list[str]:
     """Every record that a training on the problem may have, but for what takes long to measure."""
     net = problem.net
-    without = {"validation_risk"}
+    without = {"validation_risk", DYNAMICS}  # of steps that have no weights of samples
     if problem.loss != "logistic" or net.n_outputs > 1 or problem.sample_weight is not None:
         without.update(MARGIN_RECORDS)
     without.add("modified_margin")  # of special networks alone

@@ -26,7 +26,7 @@ from reference import (
 import lipgd
 from lipgd import schedules
 from lipgd._batches import SAMPLINGS, Batches
-from lipgd._columns import column_names
+from lipgd._columns import DYNAMICS, column_names
 from lipgd._margin_rule import MARGIN_RECORDS
 
 STEPS = 1000
@@ -163,10 +163,12 @@ def test_frozen_parameters_stay_and_the_others_do_not_notice(frozen, batch_size)
 @pytest.mark.parametrize("sizes", [(5, 30, 1), (19, 30, 1), (150, 100, 1)])
 @pytest.mark.parametrize("frozen", [("W1",), ("b1", "W2"), ("b2",), ("W1", "b1", "W2"), ("W2",)])
 def test_a_frozen_part_of_one_hidden_layer_changes_no_bit_of_the_others(level, sizes, frozen):
-    problem = random_problem(4, "softplus", "mse", np.float64, 300, sizes)
-    free = lipgd.train(*problem.data[:3], rate=0.1, steps=1).network
-    net = lipgd.train(*problem.data[:3], rate=0.1, steps=1, frozen=frozen).network
-    start, moved = dict(problem.net.named()), dict(free.named())
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(300, sizes[0])), rng.normal(size=300)
+    begin = lipgd.Network.create(list(sizes), activation="softplus", seed=4)
+    free = lipgd.train(begin, X, y, rate=0.1, steps=1).network
+    net = lipgd.train(begin, X, y, rate=0.1, steps=1, frozen=frozen).network
+    start, moved = dict(begin.named()), dict(free.named())
     for name, array in net.named():
         assert np.array_equal(array, (start if name in frozen else moved)[name]), name
 
@@ -259,8 +261,8 @@ def test_every_column_is_what_its_name_says(level, record_every, batch_size, sam
     rng = np.random.default_rng(1)
     validation = rng.normal(size=(11, 3)), rng.normal(size=(11, 2))
     points = rng.normal(size=(9, 3))
-    # Margins, sharpness and the tight certificate have tests of their own.
-    own = (*MARGIN_RECORDS, "sharpness", "sharpness_residual", "lipschitz_upper_sdp")
+    # Margins, sharpness, the tight certificate and the dynamics have tests of their own.
+    own = (*MARGIN_RECORDS, DYNAMICS, "sharpness", "sharpness_residual", "lipschitz_upper_sdp")
     names = tuple(name for name in column_names(problem.net._layout) if name not in own)
     rates = {name: np.linspace(0.05, 0.01, steps) for name, _ in problem.net.named()}
     net, X, y, loss, weights = problem.data

@@ -92,7 +92,6 @@ def test_propagation_is_the_derivative_of_the_path(momentum, nesterov):
     [
         {},
         {"sampling": "replacement", "momentum": 0.6, "weight_decay": 0.01},
-        {"sampling": "reshuffled", "batch_size": 15},
     ],
 )
 def test_an_ensemble_has_the_propagated_variance(rule):
@@ -155,6 +154,7 @@ def test_the_equation_spreads_like_gradient_descent(rank):
         (noise_root, {"rank": 40}, "rank is 40, expected an integer at least 1 and at most 39"),
         (noise_root, {"batch_size": 41}, "batch_size is 41"),
         (noise_root, {"sampling": "reshuffled"}, "sampling is 'reshuffled'"),
+        (ensemble, {"sampling": "reshuffled"}, "sampling is 'reshuffled'"),
         (simulate, {"rate": 0.0}, "rate is 0.0"),
         (simulate, {"drift": "none"}, "drift is 'none'"),
         (simulate, {"frozen": ("W9",)}, "frozen has 'W9'"),

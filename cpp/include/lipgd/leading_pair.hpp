@@ -12,7 +12,7 @@ namespace lipgd {
 
 /// Follows the leading singular pair of a matrix from step to step, and sums what the first order
 /// says of the logarithm of its norm: <J, change> / norm with the pair before every change, for any
-/// rule of steps (dynamics.md, sections 4.1, 9.1 and 11). All in double.
+/// rule of steps (dynamics.md, sections 4, 9 and 11). All in double.
 ///
 /// A search takes the best of the span of the two leading vectors, the first one's residual, and in
 /// turn the second one's or the last move: with the second vector a crossing is seen at once, and a

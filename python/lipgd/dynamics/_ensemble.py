@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipgd._check import flag, integer, shown
+from lipgd._check import choice, flag, integer, shown
 from lipgd._columns import DYNAMICS
 from lipgd._recording import Recording
 from lipgd._threads import thread_choice
@@ -206,7 +206,9 @@ def ensemble(
     net : Network
         Where every run starts.
     X, y, loss, rate, steps, batch_size, sampling, momentum, nesterov, weight_decay, frozen
-        As for :func:`lipgd.train`, with one rate for all parameters.
+        As for :func:`lipgd.train`, with one rate for all parameters; batches are independent or
+        drawn with replacement: in reshuffled epochs they depend on each other, and what the
+        formulas say of the mean of many runs is not theirs.
     runs : int
         At least 2; run i has the shuffle seed ``shuffle_seed + i``.
     record_every, dynamics
@@ -243,6 +245,7 @@ def ensemble(
     True
     """
     count = integer("runs", runs, at_least=2)
+    choice("sampling", sampling, ("independent", "replacement"))
     integer("steps", steps, at_least=1)
     flag("propagate", propagate)
     if isinstance(rate, Mapping):
