@@ -25,7 +25,7 @@ class LogNormal:
     >>> from lipgd.dynamics import LogNormal
     >>> law = LogNormal(0.0, 0.25)
     >>> law.median, round(law.mean, 6), round(law.quantile(0.975), 6)
-    (1.0, 1.133148, 2.66445)
+    (1.0, 1.133148, 2.664408)
     """
 
     log_mean: float
