@@ -134,6 +134,15 @@ def test_a_grid_search_in_a_pipeline(diabetes):
     assert search.best_score_ > 0.4
 
 
+def test_adam_needs_fewer_steps_and_keeps_limits(diabetes, cancer):
+    plain = LipschitzRegressor((30,), 3.0, max_iter=150, tol=0, random_state=0).fit(*diabetes)
+    model = clone(plain).set_params(solver="adam").fit(*diabetes)
+    assert model.score(*diabetes) > plain.score(*diabetes)
+    assert model.lipschitz_upper_ <= 3.0 and model.n_iter_ == 150
+    classifier = LipschitzClassifier((30,), None, solver="adam", max_iter=100, tol=0)
+    assert classifier.fit(*cancer).score(*cancer) > 0.98
+
+
 def test_classes_of_any_kind(cancer):
     X, y = cancer
     names = np.array(["malignant", "benign"])[y]
@@ -297,6 +306,7 @@ def test_steps_that_are_no_affine_maps_are_named():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"solver": "sgd"}, "solver is 'sgd', expected one of gradient, adam"),
         ({"lipschitz": 0}, "lipschitz is 0"),
         ({"lipschitz": -1.0}, "lipschitz is -1"),
         ({"hidden_layer_sizes": (10, 0)}, r"hidden_layer_sizes\[1\] is 0"),

@@ -36,9 +36,9 @@ class LipschitzClassifier(ClassifierMixin, LipschitzEstimator):
         The largest Lipschitz constant, above 0; None sets no limit, and certifies what comes out.
     label_smoothing : float
         Of the cross entropy with more than two classes, from 0 to below 1.
-    activation, init, method, certificate, learning_rate, max_iter, batch_size, momentum, alpha, \
-tol, n_iter_no_change, early_stopping, validation_fraction, warm_start, random_state, verbose, \
-n_threads
+    activation, init, method, certificate, solver, learning_rate, max_iter, batch_size, momentum, \
+alpha, tol, n_iter_no_change, early_stopping, validation_fraction, warm_start, random_state, \
+verbose, n_threads
         As for :class:`LipschitzRegressor`; the split for validation keeps the parts of the classes.
 
     Attributes
@@ -70,6 +70,7 @@ n_features_in_, feature_names_in_
         init: str | Network = "he_normal",
         method: str = "retract",
         certificate: str = "product",
+        solver: str = "gradient",
         learning_rate: Any = "auto",
         max_iter: int = 1000,
         batch_size: int | None = None,
@@ -91,6 +92,7 @@ n_features_in_, feature_names_in_
             init=init,
             method=method,
             certificate=certificate,
+            solver=solver,
             learning_rate=learning_rate,
             max_iter=max_iter,
             batch_size=batch_size,

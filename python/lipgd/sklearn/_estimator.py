@@ -42,6 +42,7 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         init: str | Network,
         method: str,
         certificate: str,
+        solver: str,
         learning_rate: Any,
         max_iter: int,
         batch_size: int | None,
@@ -62,6 +63,7 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         self.init = init
         self.method = method
         self.certificate = certificate
+        self.solver = solver
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.batch_size = batch_size
@@ -197,8 +199,9 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
             )
         return {
             "constraint": constraint,
-            "momentum": self.momentum,
-            "nesterov": self.momentum > 0,
+            "update": self.solver,
+            "momentum": 0.0 if self.solver == "adam" else self.momentum,
+            "nesterov": self.momentum > 0 and self.solver != "adam",
             "weight_decay": {
                 name: self.alpha for name, _ in net.named() if name.startswith("W") and self.alpha
             },
@@ -243,6 +246,7 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
             flag(name, getattr(self, name))
         if self.batch_size is not None:
             integer("batch_size", self.batch_size, at_least=1)
+        choice("solver", self.solver, ("gradient", "adam"))
         if isinstance(self.learning_rate, str):
             choice("learning_rate", self.learning_rate, ("auto",))
         if not isinstance(self.init, (str, Network)):

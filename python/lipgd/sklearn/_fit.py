@@ -27,6 +27,8 @@ _CHUNKS_PER_RATE = 4
 _GROWTH, _SHRINKAGE = 2.0, 0.5
 #: Rates in a row that made the risk rise before it is as low as rounding lets it be.
 _MOST_REJECTIONS = 30
+#: Adam's steps have this size in every parameter, whatever the curvature.
+_ADAM_RATE = 1e-2
 #: Products with the Hessian for the first rate: it is tested by the risk all the same.
 _CURVATURE_PRODUCTS = 12
 
@@ -131,7 +133,8 @@ def _automatic(
     net: Network, data: Data, loss: str, steps: int, judge: _Judge, options: dict[str, Any]
 ) -> Fit:
     """Descend with a rate that grows while it serves, from the last good network each time."""
-    rate, rejections = first_rate(net, data, loss), 0
+    adam = options.get("update") == "adam"
+    rate, rejections = _ADAM_RATE if adam else first_rate(net, data, loss), 0
     runs: list[tuple[int, Run]] = []
     segment = _CHUNKS_PER_RATE * judge.stopping.chunk
     while judge.step < steps and not judge.over and rejections < _MOST_REJECTIONS:

@@ -39,6 +39,8 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         network to start from. It is rescaled where it exceeds the limit.
     method, certificate : str
         See :class:`lipgd.LipschitzTarget`.
+    solver : str
+        ``"gradient"`` descent, or ``"adam"``, which needs fewer steps where curvatures differ.
     learning_rate : "auto", number, Schedule, callable or array
         ``"auto"`` starts with one over the measured curvature, grows while the risk falls, and
         goes back to the last good network with half the rate where it rises.
@@ -47,7 +49,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     batch_size : int or None
         Samples per step, in reshuffled epochs; None takes all of them.
     momentum : float
-        Nesterov momentum, from 0 to below 1.
+        Nesterov momentum, from 0 to below 1; without meaning for ``solver="adam"``.
     alpha : float
         Weight decay of the matrices, at least 0.
     tol : float
@@ -107,6 +109,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         init: str | Network = "he_normal",
         method: str = "retract",
         certificate: str = "product",
+        solver: str = "gradient",
         learning_rate: Any = "auto",
         max_iter: int = 1000,
         batch_size: int | None = None,
@@ -128,6 +131,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
             init=init,
             method=method,
             certificate=certificate,
+            solver=solver,
             learning_rate=learning_rate,
             max_iter=max_iter,
             batch_size=batch_size,
