@@ -49,7 +49,7 @@ DYNAMICS = "lipschitz_dynamics"
 #: Its columns: those of the whole network and of each layer, then those of layers alone.
 _OF_ALL = (
     *("log_norm", "first_order", "pathwise", "mu", "kappa", "lambda2", "psi", "pair"),
-    *("kappa_diagonal", "lambda2_diagonal"),
+    *("kappa_diagonal", "lambda2_diagonal", "epoch"),
 )
 _OF_LAYERS = ("gap", "degeneracy", "pair_share")
 

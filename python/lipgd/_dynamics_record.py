@@ -11,6 +11,7 @@ import numpy as np
 from lipgd._columns import DYNAMICS
 from lipgd._recording import Recording
 from lipgd.constraints import LipschitzTarget, RateCaps
+from lipgd.dynamics._epochs import spread_slopes
 from lipgd.dynamics._moments import Moments
 from lipgd.dynamics._terms import Coefficients, coefficients_of
 from lipgd.dynamics._triplets import Triplets
@@ -96,11 +97,11 @@ class DynamicsRecord:
     loss: Loss
     rates: DoubleArray  #: (steps,)
     batch_size: int
-    replacement: bool
+    sampling: str
     decays: tuple[float, ...]
     momentum: float
     nesterov: bool
-    frozen: tuple[bool, ...]
+    trained: tuple[bool, ...]  #: per group of parameters
 
     @classmethod
     def of(
@@ -120,16 +121,22 @@ class DynamicsRecord:
             loss=settings.loss,
             rates=rates[next(g for g in matrices if trained[g])],
             batch_size=settings.batch_size or len(problem["inputs"]),
-            replacement=settings.batch_size is not None and settings.sampling == "replacement",
+            sampling="independent" if settings.batch_size is None else settings.sampling,
             decays=tuple(problem["weight_decay"][g] for g in matrices),
             momentum=settings.momentum,
             nesterov=settings.nesterov,
-            frozen=tuple(not trained[g] for g in matrices),
+            trained=tuple(trained),
         )
 
     def __post_init__(self) -> None:
         self._numbers = {name: i for i, name in enumerate(self.columns) if "dynamics_" in name}
         self._tops: tuple[int, list[Triplets]] | None = None
+
+    @property
+    def _frozen(self) -> tuple[bool, ...]:
+        names = self.net._layout.names
+        flags = zip(names, self.trained, strict=True)
+        return tuple(not flag for name, flag in flags if name.startswith("W"))
 
     def fresh_state(self) -> dict[str, Any]:
         """Return the arrays that change."""
@@ -175,26 +182,33 @@ class DynamicsRecord:
             return
         path = self._path(net, step, state)
         moments = Moments(net.weights, diagonal=self.how.diagonal)
-        moments.add_network(net, *self._probe(step), self.loss)
+        x, targets = self._probe(step)
+        moments.add_network(net, x, targets, self.loss)
         rate = float(self.rates[min(step, len(self.rates) - 1)]) if len(self.rates) else 0.0
         found = coefficients_of(
             moments,
             batch_size=self.batch_size,
             rate=rate or 1.0,
-            sampling="replacement" if self.replacement else "independent",
+            sampling="replacement" if self.sampling == "replacement" else "independent",
             population_size=len(self.inputs),
-            frozen=self.frozen,
+            frozen=self._frozen,
             weight_decay=self.decays,
             momentum=self.momentum,
             nesterov=self.nesterov,
             velocity=velocity_of(net, state["velocity"]),
         )
-        for name, values in self._values(found, path, 1.0 if rate else 0.0).items():
+        epoch = np.zeros(net.depth)
+        if self.sampling == "reshuffled":
+            tops = [layer.top for layer in moments.layers]
+            epoch = spread_slopes(net, x, targets, self.loss, tops, self.trained)
+        columns = self._values(found, path, 1.0 if rate else 0.0) | {"epoch": epoch}
+        for name, values in columns.items():
             for layer, value in enumerate(values):
                 rows[self._numbers[f"dynamics_{name}:W{layer + 1}"], row] = value
         network = {
             "log_norm": np.log(found.norms).sum(),
             "pathwise": path.sum(),
+            "epoch": epoch.sum(),
             "mu": found.network.mu,
             "kappa": found.network.kappa,
             "psi": found.network.psi,
@@ -204,7 +218,7 @@ class DynamicsRecord:
             "lambda2_diagonal": found.network.lambda2_diagonal,
         }
         for name, value in network.items():
-            steady = name in ("log_norm", "pathwise", "mu")
+            steady = name in ("log_norm", "pathwise", "mu", "epoch")
             rows[self._numbers[f"dynamics_{name}"], row] = value if rate or steady else 0.0
         self._move_anchor(net, moments, step, path, state)
 

@@ -137,10 +137,11 @@ def train(
         ``dynamics_mu``, ``dynamics_mu:W1``, ...; ``kappa``, ``lambda2`` (for reshuffled epochs with
         the factor phi of independent batches), ``psi``, ``pair`` (what the pair term 10.1 adds to
         kappa and psi), ``kappa_diagonal``, ``lambda2_diagonal``; ``log_norm``, the observed log
-        norms; ``pathwise``, the second order of the actual changes between rows (9.1), summed.
-        Of layers alone: ``gap``, ``degeneracy``, ``pair_share``. ``dynamics_first_order``, the
-        first order of every step with the leading singular pair at that step, summed, can be
-        recorded alone, for any update.
+        norms; ``epoch``, what reshuffled epochs add beside phi (the derivative of half the trace of
+        the samples' covariance along the Jacobian); ``pathwise``, the second order of
+        the actual changes between rows (9.1), summed. Of layers alone: ``gap``, ``degeneracy``,
+        ``pair_share``. ``dynamics_first_order``, the first order of every step with the leading
+        singular pair at that step, summed, can be recorded alone, for any update.
     record_every : int
         A row is the state before step 0, k, 2k, ...; one more is the state after the last step.
     dynamics : Recording, optional

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import lipgd
-from lipgd.dynamics import ensemble, noise_root, simulate
+from lipgd.dynamics import Triplets, ensemble, noise_root, simulate
 from lipgd.dynamics._descent_problem import DescentProblem
+from lipgd.dynamics._epochs import spread_slopes
 from lipgd.dynamics._noise_in_time import NoiseInTime
 from lipgd.dynamics._propagation import NoiseFreePath, propagated_variance
 
@@ -92,19 +93,25 @@ def test_propagation_is_the_derivative_of_the_path(momentum, nesterov):
     [
         {},
         {"sampling": "replacement", "momentum": 0.6, "weight_decay": 0.01},
+        {"sampling": "reshuffled", "batch_size": 15},
+        {"sampling": "reshuffled", "batch_size": 14, "momentum": 0.5, "rate": 0.05},
     ],
 )
-def test_an_ensemble_has_the_propagated_variance(rule):
+def test_an_ensemble_has_the_propagated_variance_and_the_predicted_mean(rule):
     net, X, y, loss = problem(3, n=90, sizes=(6, 10, 3))
-    settings = {"loss": loss, "rate": 0.2, "batch_size": 9, "steps": 32, **rule}
-    found = ensemble(
-        net, X, y, runs=120, record_every=8, targets=[8, 24, 32], **settings
-    )  # fmt: skip
+    settings = {"loss": loss, "rate": 0.1, "batch_size": 9, "steps": 32, **rule}
+    # No target is the end of an epoch, where the leading order cancels.
+    found = ensemble(net, X, y, runs=80, record_every=1, targets=[8, 16, 32], **settings)
     ratios = [row["propagated"] for row in found.table()]
-    assert np.abs(np.log(ratios)).max() < 4 * np.sqrt(2 / 119)
-    assert found.mean[-1] == pytest.approx(
-        found.average("predicted")[-1], abs=4 * found.table()[-1]["unexplained_error"]
-    )
+    assert np.abs(np.log(ratios)).max() < 4 * np.sqrt(2 / 79)
+    last = found.table()[-1]
+    # Beyond sampling, what the formulas leave out: of the next order in the rate.
+    allowed = 4 * last["unexplained_error"] + 0.01 * np.abs(found.mean - found.mean[0]).max()
+    assert abs(last["unexplained"]) < allowed
+    if rule.get("sampling") == "reshuffled":
+        assert abs(last["unexplained"] + last["epoch"]) > allowed
+    else:
+        assert last["epoch"] == 0
     one = lipgd.train(net, X, y, **settings, shuffle_seed=5, record=())
     logs = sum(np.log(np.linalg.norm(w, 2)) for w in one.network.weights)
     assert found.observed[5, -1] == pytest.approx(logs, rel=1e-12)
@@ -112,6 +119,32 @@ def test_an_ensemble_has_the_propagated_variance(rule):
     logs = sum(np.log(np.linalg.norm(w, 2)) for w in free.network.weights)
     assert found.noise_free[-1] == pytest.approx(logs, rel=1e-9)
     assert "propagated" in str(found)
+
+
+@pytest.mark.parametrize("activation", ["silu", "relu"])
+def test_slopes_of_the_spread_are_those_of_materialized_gradients(activation):
+    net, X, y, loss = problem(6, n=400, sizes=(5, 8, 6, 3))
+    net = lipgd.Network(net.weights, net.biases, activation=activation)
+    trained = [True, False, True, True, False, True]
+    case = DescentProblem.checked(net, X, y, loss, ("b1", "W3"), 1)
+    tops = [Triplets.of(w) for w in net.weights]
+    found = spread_slopes(net, case.x, case.targets, case.loss, tops, trained)
+
+    def spread(theta):
+        gradients = sample_gradients(net._with_flat(theta.copy()), X, y, loss)
+        return 0.5 * gradients[:, case.trained].var(axis=0, ddof=1).sum()
+
+    for layer in range(3):
+        alone = case.norm_gradient(net._flat)
+        for name, begin, end, _ in net._layout.groups:
+            if name != f"W{layer + 1}":
+                alone[begin:end] = 0
+        # Of the same length where kinks make the difference depend on it.
+        h = 1e-4 if activation == "silu" else 1e-2 * tops[layer].norm ** 2
+        expected = (spread(net._flat + h * alone) - spread(net._flat - h * alone)) / (2 * h)
+        near = 1e-5 if activation == "silu" else 1e-8
+        assert found[layer] == pytest.approx(expected, rel=near, abs=1e-12)
+    assert found[2] == 0
 
 
 def test_the_drift_of_the_equation_is_that_of_gradient_descent():
@@ -154,7 +187,6 @@ def test_the_equation_spreads_like_gradient_descent(rank):
         (noise_root, {"rank": 40}, "rank is 40, expected an integer at least 1 and at most 39"),
         (noise_root, {"batch_size": 41}, "batch_size is 41"),
         (noise_root, {"sampling": "reshuffled"}, "sampling is 'reshuffled'"),
-        (ensemble, {"sampling": "reshuffled"}, "sampling is 'reshuffled'"),
         (simulate, {"rate": 0.0}, "rate is 0.0"),
         (simulate, {"drift": "none"}, "drift is 'none'"),
         (simulate, {"frozen": ("W9",)}, "frozen has 'W9'"),

@@ -53,7 +53,7 @@ def test_replay_and_pathwise_follow_the_observed_trajectory(digits, rule):
 
 def test_parts_add_up_and_layers_make_the_network(digits):
     found = predict(trained(digits, steps=60, record_every=7))
-    parts = found.drift + found.noise_curvature + found.ito + found.finite_step
+    parts = found.drift + found.noise_curvature + found.ito + found.finite_step + found.epoch
     np.testing.assert_allclose(found.predicted - found.observed[0], parts, rtol=1e-12, atol=1e-14)
     assert [layer.name for layer in found.layers] == ["W1", "W2", "W3"]
     for name in ("observed", "predicted", "replay", "pathwise", "drift", "noise_curvature", "ito"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lipgd._check import choice, flag, integer, shown
+from lipgd._check import flag, integer, shown
 from lipgd._columns import DYNAMICS
 from lipgd._recording import Recording
 from lipgd._threads import thread_choice
@@ -52,7 +52,9 @@ class Ensemble:
     targets : ndarray of int64, shape (targets,)
         The rows' steps for which the propagated variance was computed.
     propagated : ndarray, shape (targets,)
-        The variance between runs that noise propagated along the noise-free path gives (4.1).
+        The variance between runs that noise propagated along the noise-free path gives (4.1), to
+        leading order. At the end of a reshuffled epoch that order cancels for the most part, and
+        what is left of the variance, little, is of higher order.
     innovation : ndarray, shape (rows,)
         The mean of the summed conditional variances, the integral of lambda^2: the variance of the
         innovation part alone, not that between runs (4.2).
@@ -114,7 +116,8 @@ class Ensemble:
         """Return what each formula explains, one row per target step.
 
         The keys: ``step``; ``mean_change`` of Z with its ``mean_error``; the parts of its
-        prediction ``drift``, ``noise_curvature``, ``ito`` and ``finite_step``; ``unexplained``, the
+        prediction ``drift``, ``noise_curvature``, ``ito``, ``finite_step`` and ``epoch`` (of
+        reshuffled epochs alone); ``unexplained``, the
         mean of observed minus predicted, with its ``unexplained_error``, and
         ``replay_unexplained``, which is free of first-order noise; ``noise_free``, the change
         without noise; ``variance`` between runs, with its relative error ``variance_error``;
@@ -132,7 +135,7 @@ class Ensemble:
                 "mean_error": math.sqrt(variance) / root,
                 **{
                     part: float(self.average(part)[at])
-                    for part in ("drift", "noise_curvature", "ito", "finite_step")
+                    for part in ("drift", "noise_curvature", "ito", "finite_step", "epoch")
                 },
                 "unexplained": float(left.mean()),
                 "unexplained_error": float(left.std(ddof=1)) / root,
@@ -157,13 +160,21 @@ class Ensemble:
             total = row["mean_change"]
             share = {
                 part: f"{100 * row[part] / total:+.1f} %" if total else "-"
-                for part in ("drift", "noise_curvature", "ito", "finite_step", "unexplained")
+                for part in (
+                    "drift",
+                    "noise_curvature",
+                    "ito",
+                    "finite_step",
+                    "epoch",
+                    "unexplained",
+                )
             }
             lines += [
                 f"after {row['step']:.0f} steps",
                 f"  mean change of Z {total:+.5f} +- {row['mean_error']:.5f}: drift (mu) "
                 f"{share['drift']}, noise-curvature (kappa) {share['noise_curvature']}, Ito "
-                f"{share['ito']}, finite step (psi) {share['finite_step']}, unexplained "
+                f"{share['ito']}, finite step (psi) {share['finite_step']}, "
+                f"earlier batches of the epoch {share['epoch']}, unexplained "
                 f"{share['unexplained']} (standard error {row['unexplained_error']:.1e})",
                 f"  without noise {row['noise_free']:+.5f}",
                 f"  variance {row['variance']:.3e} (+- {100 * row['variance_error']:.0f} %): "
@@ -206,9 +217,7 @@ def ensemble(
     net : Network
         Where every run starts.
     X, y, loss, rate, steps, batch_size, sampling, momentum, nesterov, weight_decay, frozen
-        As for :func:`lipgd.train`, with one rate for all parameters; batches are independent or
-        drawn with replacement: in reshuffled epochs they depend on each other, and what the
-        formulas say of the mean of many runs is not theirs.
+        As for :func:`lipgd.train`, with one rate for all parameters.
     runs : int
         At least 2; run i has the shuffle seed ``shuffle_seed + i``.
     record_every, dynamics
@@ -245,7 +254,6 @@ def ensemble(
     True
     """
     count = integer("runs", runs, at_least=2)
-    choice("sampling", sampling, ("independent", "replacement"))
     integer("steps", steps, at_least=1)
     flag("propagate", propagate)
     if isinstance(rate, Mapping):

@@ -52,14 +52,33 @@ class NoiseInTime:
         """
         if self.sampling != "reshuffled" or self.factor <= 0:
             return np.ones(steps)
-        place, size, count = self._places(steps)
-        powers = self.momentum ** np.arange(self.steps_per_epoch + 1)
-        moved = np.cumsum(powers)[1:] if self.nesterov else np.cumsum(powers)[:-1]
-        past = np.concatenate([[0.0], np.cumsum(moved)])[place]
-        gain = 1 + self.momentum if self.nesterov else 1.0
-        phi = 1 - size / self.n_samples - 2 * size * past / (gain * self.n_samples)
+        _, size, count = self._places(steps)
+        past = 2 * size * self._past(steps) / self._gain
+        phi = 1 - (size + past) / self.n_samples
         scaled: DoubleArray = phi / size * count / self.factor
         return scaled
+
+    def epoch_factors(self, steps: int) -> DoubleArray:
+        """Return what the drift of earlier batches of an epoch takes, per rate and step.
+
+        Earlier noise has moved the parameters, and with them the mean of the samples that are left:
+        see the module ``_epochs``.
+        """
+        if self.sampling != "reshuffled" or self.factor <= 0:
+            return np.zeros(steps)
+        taken: DoubleArray = -self._gain * self._past(steps) / self.n_samples
+        return taken
+
+    @property
+    def _gain(self) -> float:
+        return 1 + self.momentum if self.nesterov else 1.0
+
+    def _past(self, steps: int) -> DoubleArray:
+        """Return the sum of w_i over the earlier steps of the epoch: without momentum, k."""
+        powers = self.momentum ** np.arange(self.steps_per_epoch + 1)
+        moved = np.cumsum(powers)[1:] if self.nesterov else np.cumsum(powers)[:-1]
+        past: DoubleArray = np.concatenate([[0.0], np.cumsum(moved)])[self._places(steps)[0]]
+        return past
 
     def own_factors(self, steps: int) -> DoubleArray:
         """Return the variance of each batch over that of the usual size.

@@ -153,6 +153,7 @@ class _Series:
             )
             for quantity in (
                 *("log_norm", "first_order", "pathwise", "mu", "kappa", "lambda2", "psi", "pair"),
+                "epoch",
             )
         }
         probe = settings.dynamics.probe_size if settings.dynamics is not None else None
@@ -181,7 +182,9 @@ class _Series:
         variance = self._picked(self.noise.accumulated(eta**2 * self._between("lambda2")))
         variance += self._probe_variance()
         observed = self.columns["log_norm"]
-        predicted = observed[0] + mu + kappa + ito + psi + added
+        factors = (self.rates[:steps] ** 2 * self.noise.epoch_factors(steps))[:, None]
+        epoch = self._summed(factors * self._between("epoch"))
+        predicted = observed[0] + mu + kappa + ito + psi + epoch + added
         # In the actual first order the batches of an epoch have balanced each other already.
         own_kappa, own_ito, own_pair = self._from_noise(self.noise.own_factors(steps))
         first = self.columns["first_order"]
@@ -195,7 +198,8 @@ class _Series:
             Prediction(
                 name, self.step, time, observed[:, k], predicted[:, k], error[:, k], z[:, k],
                 replay[:, k], observed[0, k] + self.columns["pathwise"][:, k], mu[:, k],
-                kappa[:, k], ito[:, k], psi[:, k], pair[:, k], first[:, k], variance[:, k],
+                kappa[:, k], ito[:, k], psi[:, k], pair[:, k], epoch[:, k], first[:, k],
+                variance[:, k],
             )
             for k, name in enumerate(self.names)
         ]  # fmt: skip
@@ -214,7 +218,7 @@ class _Series:
     def _between(self, quantity: str) -> DoubleArray:
         """Return a column at every step: second-order ones per unit of the rate."""
         values = self.columns[quantity]
-        if quantity != "mu":
+        if quantity not in ("mu", "epoch"):
             values = values / self._row_rates()[:, None]
         steps = np.arange(self.step[-1])
         usable = np.isfinite(values).all(axis=1)

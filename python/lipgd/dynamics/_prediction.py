@@ -18,8 +18,8 @@ class Prediction:
     """What theory says of Z, the sum of the layers' log norms, and what was observed.
 
     All arrays have one entry per row where coefficients were measured. The predicted trajectory is
-    ``initial + drift + noise_curvature + ito + finite_step``; each part is a sum over the steps so
-    far. Errors are never taken back at a row.
+    ``initial + drift + noise_curvature + ito + finite_step + epoch``; each part is a sum over the
+    steps so far. Errors are never taken back at a row.
 
     Attributes
     ----------
@@ -49,6 +49,9 @@ class Prediction:
     pair : ndarray, shape (rows,)
         What the pair term of section 10.1 adds; part of ``predicted`` and ``replay`` only if it was
         asked for.
+    epoch : ndarray, shape (rows,)
+        With reshuffled epochs, the drift because earlier batches have moved the parameters and so
+        the mean gradient of the samples that are left; zero otherwise.
     first_order : ndarray, shape (rows,)
         The first order of the actual steps, summed.
     variance : ndarray, shape (rows,)
@@ -86,6 +89,7 @@ class Prediction:
     ito: DoubleArray = field(repr=False)
     finite_step: DoubleArray = field(repr=False)
     pair: DoubleArray = field(repr=False)
+    epoch: DoubleArray = field(repr=False)
     first_order: DoubleArray = field(repr=False)
     variance: DoubleArray = field(repr=False)
     layers: tuple[Prediction, ...] = field(default=(), repr=False)
@@ -135,6 +139,7 @@ class Prediction:
             "noise-curvature (kappa)": self.noise_curvature,
             "Ito term": self.ito,
             "finite step (psi)": self.finite_step,
+            "earlier batches of the epoch": self.epoch,
         }
         lines = [f"{self.name}: change of the log norm after {self.step[-1]} steps"]
         lines += [f"  {name:32}{values[-1]:+.6f}" for name, values in parts.items()]
