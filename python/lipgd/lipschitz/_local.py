@@ -96,7 +96,8 @@ class _Walk:
         high = np.fmin(high, (center + (center_error + spread)) + _eps(center))
         activation = model.activations[layer]
         least, greatest = slope_range(activation, low, high)
-        self._activate(layer, center, center_error, spread, low, high, least, greatest)
+        if layer + 2 < len(model.weights):  # behind the last hidden layer nobody asks
+            self._activate(layer, center, center_error, spread, low, high, least, greatest)
         return least, greatest
 
     def _center(
