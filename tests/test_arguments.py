@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import lipgd
+from lipgd.dynamics import Recording
 
 rng = np.random.default_rng(0)
 X, y, labels = rng.normal(size=(6, 3)), np.ones(6), np.zeros(6, int)
@@ -278,6 +279,8 @@ TRAIN = [
     ("record_every", 0, ValueError, " is 0, expected an integer at least 1", {}),
     ("record_every", 1.5, TypeError, " is 1.5, expected an integer at least 1", {}),
     ("record_every", 1, ValueError, " is 1, which makes 10000000000001 rows", {"steps": 10**13}),
+    ("dynamics", 3, TypeError, " is 3, expected a lipgd.dynamics.Recording", {}),
+    ("dynamics", Recording(), ValueError, " is given, but record has no lipschitz_dynamics", {}),
     ("tolerance", -1, ValueError, " is -1, expected a finite number at least 0", {}),
     ("tolerance", np.nan, ValueError, " is nan, expected a finite number at least 0", {}),
     ("callback", 3, TypeError, " is 3, expected a function of a Snapshot", {}),

@@ -27,7 +27,8 @@ HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 # A module imports from its own row and the rows above it; a leaf from the rows above alone.
 LAYERS = (
     "_core types _check _threads _paths _config _files",
-    "activations losses schedules constraints history initialization _layout _arguments network",
+    "activations losses schedules constraints history initialization _layout _arguments network"
+    " _stored",
     "_batches _caps _columns _margin_rule _recording _dynamics_record _step_rule _plan _checkpoint"
     " _progress _risk run _descent training lipschitz theory margins dynamics",
     "__init__",

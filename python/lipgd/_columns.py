@@ -84,9 +84,14 @@ def column_names(layout: Layout) -> tuple[str, ...]:
 
 
 def column_patterns(layout: Layout) -> tuple[str, ...]:
-    """Return these names for messages: with one entry for all parts of a quantity."""
+    """Return these names for messages: with one entry for all parts of a quantity.
+
+    The record of the dynamics stands for its columns, the one that may be recorded alone too.
+    """
     names, last = [], 0
     for quantity, part in _QUANTITIES.items():
+        if quantity == FIRST_ORDER:
+            continue
         if not part or part.startswith("all"):
             names.append(quantity)
         if part:

@@ -19,8 +19,9 @@ except ImportError as error:
 from onnx import helper, numpy_helper
 
 import lipgd
-from lipgd._check import choice, integer, path_of, shown
+from lipgd._check import integer, path_of, shown
 from lipgd._files import atomic_writer
+from lipgd._stored import stored
 from lipgd.activations import Activation, names
 from lipgd.lipschitz import Estimate, upper
 from lipgd.lipschitz.reading._composed import lines_of
@@ -35,7 +36,6 @@ _OPSET = 13
 _GELU_OPSET = 20
 #: Protocol buffers hold no more.
 _MOST_BYTES = 2**31 - 1
-_DTYPES = ("float64", "float32")
 _PREFIX = "lipgd."
 #: Operations of the same meaning, and those that runtimes have for float32 alone.
 _SAME = {"identity": "Identity", "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "sin": "Sin"}
@@ -101,10 +101,10 @@ def save(
     name = path_of("path", path)
     newest = onnx.defs.onnx_opset_version()
     opset = integer("opset", opset, at_least=_OPSET, at_most=newest)
-    stored = _of_dtype(net, dtype)
-    proto = _proto(stored, opset)
+    kept = _fitting(stored(net, dtype))
+    proto = _proto(kept, opset)
     bound = upper(model_of(proto, os.path.basename(name)), method)
-    helper.set_model_props(proto, _facts(stored, bound))
+    helper.set_model_props(proto, _facts(kept, bound))
     content = proto.SerializeToString(deterministic=True)
     with atomic_writer(name) as file:
         file.write(content)
@@ -157,24 +157,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     return net
 
 
-def _of_dtype(net: Network, dtype: npt.DTypeLike | None) -> Network:
-    if dtype is not None:
-        try:
-            kind = np.dtype(dtype).name
-        except TypeError as error:
-            raise TypeError(f"dtype is {shown(dtype)}, expected float64 or float32") from error
-        dtype = choice("dtype", kind, _DTYPES)
-        with np.errstate(over="ignore"):
-            net = net.replace(
-                weights=[matrix.astype(dtype) for matrix in net.weights],
-                biases=[None if bias is None else bias.astype(dtype) for bias in net.biases],
-            )
-    for parameter, array in net.named():
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"net has an entry of {parameter} that is not finite in {net.dtype}, "
-                "expected finite numbers"
-            )
+def _fitting(net: Network) -> Network:
     if net.dtype.itemsize * net.n_parameters > _MOST_BYTES - 2**20:
         raise ValueError(f"net has {net.n_parameters} parameters, expected less than 2 GiB of them")
     return net

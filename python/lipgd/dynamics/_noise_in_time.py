@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lipgd.dynamics._rule import batch_factor
 from lipgd.types import DoubleArray, IndexArray
 
 __all__ = ["NoiseInTime"]
@@ -36,8 +37,7 @@ class NoiseInTime:
     @property
     def factor(self) -> float:
         """Phi of a batch alone (5.1), which the recorded coefficients have."""
-        lost = 1.0 if self.sampling == "replacement" else float(self.batch_size)
-        return 1 - lost / self.n_samples
+        return batch_factor(self.sampling, self.batch_size, self.n_samples)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -11,13 +11,15 @@ import numpy as np
 from lipgd._check import choice, integer
 from lipgd._risk import Gradient
 from lipgd.dynamics._descent_problem import DescentProblem
+from lipgd.dynamics._rule import batch_factor
 from lipgd.losses import Loss
 from lipgd.network import Network
 from lipgd.types import ArrayLike, DoubleArray
 
 __all__ = ["NoiseRoot", "noise_root", "root_of", "scale_of"]
 
-SAMPLINGS = ("independent", "replacement")
+#: Samplings whose batches do not depend on each other.
+_INDEPENDENT = ("independent", "replacement")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,14 +130,13 @@ def noise_root(
 
 def scale_of(problem: DescentProblem, batch_size: int, sampling: str) -> float:
     """Return phi / (M (N - 1)), what the sum of squared deviations takes (5.1)."""
-    choice("sampling", sampling, SAMPLINGS)
+    choice("sampling", sampling, _INDEPENDENT)
     n = problem.n_samples
     if n < 2:
         raise ValueError("X has 1 sample, expected at least 2")
     most = n if sampling == "independent" else None
     size = integer("batch_size", batch_size, at_least=1, at_most=most)
-    lost = 1.0 if sampling == "replacement" else float(size)
-    return (1 - lost / n) / (size * (n - 1))
+    return batch_factor(sampling, size, n) / (size * (n - 1))
 
 
 def root_of(

@@ -8,7 +8,7 @@ from typing import Any
 
 from lipgd._check import choice, integer, shown
 
-__all__ = ["SAMPLINGS", "Rule"]
+__all__ = ["SAMPLINGS", "Rule", "batch_factor"]
 
 SAMPLINGS = ("independent", "replacement", "reshuffled")
 
@@ -66,6 +66,12 @@ class Rule:
         )
 
 
+def batch_factor(sampling: str, batch_size: int, population: float) -> float:
+    """Return phi of a batch alone (5.1)."""
+    lost = 1.0 if sampling == "replacement" else float(batch_size)
+    return 1 - lost / population
+
+
 def _factor(sampling: str, step_in_epoch: int | None, batch_size: int, population: float) -> float:
     """Return phi of sections 5.1 and 5.3."""
     if sampling != "reshuffled":
@@ -73,8 +79,7 @@ def _factor(sampling: str, step_in_epoch: int | None, batch_size: int, populatio
             raise ValueError(
                 f"step_in_epoch is {shown(step_in_epoch)}, expected None with sampling={sampling!r}"
             )
-        lost = 1.0 if sampling == "replacement" else float(batch_size)
-        return 1 - lost / population
+        return batch_factor(sampling, batch_size, population)
     if math.isinf(population):
         raise ValueError("population_size is inf, expected a number for reshuffled epochs")
     last = int(population) // batch_size - 1

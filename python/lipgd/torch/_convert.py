@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lipgd import activations
 from lipgd._check import choice, number, shown
+from lipgd._stored import stored
 from lipgd.activations import Activation
 from lipgd.lipschitz import Model, read, upper
 from lipgd.lipschitz.reading import _torch as reading
@@ -148,15 +149,17 @@ def to_torch(
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {shown(net)}, expected a Network")
-    stored = _of_dtype(net, dtype)
-    bound = None if method is None else upper(stored, method)
+    if isinstance(dtype, torch.dtype):
+        dtype = choice("dtype", str(dtype).removeprefix("torch."), ("float64", "float32"))
+    net = stored(net, dtype)
+    bound = None if method is None else upper(net, method)
     layers: list[nn.Module] = []
-    for matrix, bias in zip(stored.weights, stored.biases, strict=True):
+    for matrix, bias in zip(net.weights, net.biases, strict=True):
         if layers:
-            layers.append(_module(stored.activation))
+            layers.append(_module(net.activation))
         layers.append(_linear(matrix, bias))
-    if stored.output_scale != 1.0:
-        layers.append(Scale(stored.output_scale))
+    if net.output_scale != 1.0:
+        layers.append(Scale(net.output_scale))
     model = nn.Sequential(*layers)
     model.lipschitz_upper = bound  # type: ignore[assignment]  # Module has no such declaration
     return model
@@ -253,30 +256,6 @@ def _faithful(model: Model, source: Any, activation: Any, scale: float) -> Netwo
 
 def _is_double(value: Any) -> bool:
     return getattr(value, "dtype", None) in (torch.float64, np.dtype(np.float64))
-
-
-def _of_dtype(net: Network, dtype: npt.DTypeLike | torch.dtype | None) -> Network:
-    if dtype is not None:
-        try:
-            if isinstance(dtype, torch.dtype):
-                kind = str(dtype).removeprefix("torch.")
-            else:
-                kind = np.dtype(dtype).name
-        except TypeError as error:
-            raise TypeError(f"dtype is {shown(dtype)}, expected float64 or float32") from error
-        kind = choice("dtype", kind, ("float64", "float32"))
-        with np.errstate(over="ignore"):  # infinity is looked for next
-            net = net.replace(
-                weights=[matrix.astype(kind) for matrix in net.weights],
-                biases=[None if bias is None else bias.astype(kind) for bias in net.biases],
-            )
-    for parameter, array in net.named():
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"net has an entry of {parameter} that is not finite in {net.dtype}, "
-                "expected finite numbers"
-            )
-    return net
 
 
 def _module(activation: Activation) -> nn.Module:
