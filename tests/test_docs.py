@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mpi_programs import LIBRARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -32,14 +35,20 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def blocks(path: Path) -> str:
-    """Return the Python of a page, at the lines that it has there."""
-    lines, inside = [], False
-    for line in path.read_text().splitlines():
-        fence = line.startswith("```")
-        lines.append("" if fence or not inside else line)
-        inside = line == "```python" if fence else inside
-    return "\n".join(lines)
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """Return the language and the text of the code of a page, at the lines that it has there."""
+    found: list[tuple[str, str]] = []
+    language, start, lines = "", 0, path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if language:
+            text = "\n".join(lines[start:number]) + "\n"
+            found.append((language, "\n" * start + text if language == "python" else text))
+            language = ""
+        else:
+            language, start = line.strip("`") or "text", number + 1
+    return found
 
 
 def labels(path: Path) -> set[str]:
@@ -55,13 +64,44 @@ def citations() -> Iterator[tuple[str, re.Match[str]]]:
                     yield name_of(path), match
 
 
-with_code = [path for path in [ROOT / "README.md", *PAGES] if blocks(path).strip()]
+#: What a test does not do: install, run the whole suite.
+NOT_HERE = ("make ", "pip ")
+RUN = ("python", "bash")
+with_code = [
+    path
+    for path in [ROOT / "README.md", *PAGES]
+    if any(language in RUN for language, _ in blocks(path))
+]
 
 
 @pytest.mark.parametrize("path", with_code, ids=name_of)
 def test_code_of_pages_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks(path), str(path), "exec"), {"__name__": "page"})
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    if LIBRARIES:  # of MPI
+        command, environment = next(iter(LIBRARIES.values()))
+        folders.insert(1, str(Path(command[0]).parent))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    names = {"__name__": "page"}
+    for language, text in blocks(path):
+        if file := re.match(r"\s*(?://|#) (\w+\.\w+)\n", text):
+            Path(file[1]).write_text(text)
+        if language == "python":
+            exec(compile(text, str(path), "exec"), names)
+        elif language == "bash" and not text.startswith(NOT_HERE):
+            run = subprocess.run(
+                ["bash", "-euc", text],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=100,
+            )
+            assert run.returncode == 0, run.stderr
+        else:
+            known = ("bash", "cmake", "cpp", "text", "toml")
+            assert language in known or language.startswith("{"), language
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
