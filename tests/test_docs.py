@@ -90,7 +90,9 @@ def test_code_of_pages_runs(path, tmp_path, monkeypatch):
             Path(file[1]).write_text(text)
         if language == "python":
             exec(compile(text, str(path), "exec"), names)
-        elif language == "bash" and not text.startswith(NOT_HERE):
+        elif language == "bash":
+            if text.startswith(NOT_HERE) or (text.startswith("mpiexec ") and not LIBRARIES):
+                continue
             run = subprocess.run(
                 ["bash", "-euc", text],
                 stdin=subprocess.DEVNULL,
