@@ -25,6 +25,8 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 
 #: Rest between measurements, in which the thread pools that just worked go to sleep.
 REST = 0.03
+#: A measurement takes so many steps at least.
+FEWEST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -154,12 +156,15 @@ def check(
 
 
 def calibrate(worker: Worker, seconds: float) -> int:
-    """Return the number of steps that takes about ``seconds``, and leave the engine warm for it."""
+    """Return the number of steps that takes about ``seconds``, and leave the engine warm for it.
+
+    Long steps are repeated too, so that what a training costs once hardly counts.
+    """
     steps = 1
     while True:
         worker.seconds(steps)  # compiles, if the number of steps is part of the program
         elapsed = worker.seconds(steps)
-        wanted = max(round(seconds * steps / elapsed), 1)
+        wanted = max(round(seconds * steps / elapsed), FEWEST_STEPS)
         if elapsed > seconds / 4 or steps >= wanted:
             break
         steps = min(wanted, 16 * steps)
