@@ -110,6 +110,11 @@ def test_bad_arguments_are_refused_by_name():
     net = network("silu", np.float64)
     with pytest.raises(ValueError, match="name is '2net', expected an identifier of C"):
         c_header(net, "2net")
+    for word in ("double", "class", "for"):
+        with pytest.raises(ValueError, match=f"name is '{word}', expected an identifier of C"):
+            c_header(net, word)
+    with pytest.raises(ValueError, match="name is 3, expected an identifier of C"):
+        c_header(net, 3)
     with pytest.raises(TypeError, match="net is 3, expected a Network"):
         c_header(3)
     with pytest.raises(ValueError, match="net has a parameter that is not finite"):

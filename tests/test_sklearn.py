@@ -270,6 +270,7 @@ def test_threads_do_not_change_a_bit(diabetes):
 
 
 @pytest.mark.parametrize("limit", [0.05, 1.0])
+@pytest.mark.filterwarnings("ignore:lipschitz is 0.05, and no function")
 def test_raw_units(limit):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(100, 4)) * [1, 10, 100, 0.1] + 5

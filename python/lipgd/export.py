@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from typing import Any
@@ -17,6 +18,68 @@ from lipgd.network import Network
 __all__ = ["c_header"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Words of C99 and of C++ that look like identifiers.
+_WORDS = frozenset(
+    (
+        "auto",
+        "bool",
+        "break",
+        "case",
+        "catch",
+        "char",
+        "class",
+        "const",
+        "continue",
+        "default",
+        "delete",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "explicit",
+        "export",
+        "extern",
+        "false",
+        "float",
+        "for",
+        "friend",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "mutable",
+        "namespace",
+        "new",
+        "operator",
+        "private",
+        "protected",
+        "public",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "template",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "typedef",
+        "typename",
+        "union",
+        "unsigned",
+        "using",
+        "virtual",
+        "void",
+        "volatile",
+        "while",
+    )
+)
 _PER_LINE = 4
 
 #: The activations in C99, of a number z: numerically stable where a textbook formula is not.
@@ -77,13 +140,13 @@ def c_header(
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {shown(net)}, expected a Network")
-    if not _NAME.fullmatch(str(name)):
+    if not _NAME.fullmatch(str(name)) or name in _WORDS:
         raise ValueError(f"name is {shown(name)}, expected an identifier of C")
     if not all(np.isfinite(array).all() for _, array in net.named()):
         raise ValueError("net has a parameter that is not finite, expected finite numbers")
     bound = upper(net)
-    if bound.value != bound.value:
-        raise ValueError(f"net has no certified Lipschitz constant: {bound.reason}")
+    if not math.isfinite(bound.value):
+        raise ValueError(f"net has no certified Lipschitz constant: {bound.reason or bound.value}")
     text = _Writer(net, name, bound.value).text()
     if path is not None:
         with atomic_writer(path) as file:

@@ -15,6 +15,7 @@ from lipgd.network import Network
 from lipgd.sklearn._callbacks import with_callbacks
 from lipgd.sklearn._estimator import LipschitzEstimator
 from lipgd.sklearn._fit import Data
+from lipgd.sklearn._scales import Scales
 from lipgd.types import FloatArray
 
 __all__ = ["LipschitzClassifier"]
@@ -59,6 +60,8 @@ n_features_in_, feature_names_in_
     >>> model.lipschitz_upper_ <= 10.0, bool(model.score(X, X[:, 0] > 0) > 0.95)
     (True, True)
     """
+
+    _scales_outputs = False
 
     def __init__(
         self,
@@ -226,7 +229,7 @@ n_features_in_, feature_names_in_
             raise ValueError(f"classes is {classes!r}, expected {self.classes_} as before")
         return self.classes_
 
-    def _loss_name(self) -> str:
+    def _loss_name(self, scales: Scales) -> str:
         if len(self.classes_) == 2:
             return "logistic"
         return losses.get("cross_entropy", label_smoothing=self.label_smoothing).name

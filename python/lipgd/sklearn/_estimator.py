@@ -16,10 +16,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd.constraints import LipschitzTarget
+from lipgd.history import History
 from lipgd.lipschitz import lower, upper
 from lipgd.network import Network
 from lipgd.sklearn._callbacks import CallbackSupport, Tasks, with_callbacks
 from lipgd.sklearn._fit import Data, Fit, Stopping, fit
+from lipgd.sklearn._scales import Scales, scales_of
 from lipgd.types import FloatArray
 
 __all__ = ["LipschitzEstimator"]
@@ -32,6 +34,9 @@ _MOST_POINTS = 1000
 
 class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
     """A network with a limit on its Lipschitz constant, trained by gradient descent."""
+
+    #: Whether targets are numbers in some unit.
+    _scales_outputs: bool
 
     def __init__(
         self,
@@ -130,33 +135,39 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         validation = None
         if self.early_stopping and not partial:
             data, validation = self._split(data, int(seeds[2]))
-        net = self._start(data, known, int(seeds[0]))
+        net = self._given(data, known)
+        scales = self._scales_of(data, net, partial)
+        loss, inner = self._loss_name(scales), scales.data(data)
+        if not partial:
+            self._warn_of_limit(data)
+        net = self._drawn(inner, int(seeds[0])) if net is None else scales.inward(net)
         chunk = min(_CHUNK, self.n_iter_no_change, steps)
         stopping = Stopping(
             chunk=chunk,
             tol=0.0 if partial else self.tol,
             patience=-(-self.n_iter_no_change // chunk),
-            validation=validation,
+            validation=None if validation is None else scales.data(validation),
         )
         tasks = Tasks(self, -(-steps // chunk), X, y, _metadata(sample_weight))
-        tasks.begin(self._attributes(net))
+        tasks.begin(self._attributes(scales.outward(net)))
 
         def watch(step: int, network: Network, score: float) -> bool:
             if self.verbose:
-                print(f"{type(self).__name__}: step {step} of {steps}, risk {score:.6g}")
-            return tasks.next_chunk(self._attributes(network), last=step == steps)
+                value = score * scales.outputs**2
+                print(f"{type(self).__name__}: step {step} of {steps}, risk {value:.6g}")
+            return tasks.next_chunk(self._attributes(scales.outward(network)), step == steps)
 
         outcome = fit(
             net,
-            data,
-            loss=self._loss_name(),
+            inner,
+            loss=loss,
             rate=None if _is_auto(self.learning_rate) else self.learning_rate,
             steps=steps,
             stopping=stopping,
             watch=watch,
-            options=self._options(net, int(seeds[1]), len(data.X)),
+            options=self._options(net, int(seeds[1]), len(data.X), scales),
         )
-        self._adopt(outcome, data)
+        self._adopt(outcome, data, scales)
         tasks.end(self._attributes(self.network_))
         if not partial and self.tol > 0 and not (outcome.converged or outcome.stopped):
             warnings.warn(
@@ -173,9 +184,11 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return self.network_(X, n_threads=self.n_threads)
 
-    def _adopt(self, outcome: Fit, data: Data) -> None:
-        self.network_ = outcome.network
-        self.history_ = outcome.history
+    def _adopt(self, outcome: Fit, data: Data, scales: Scales) -> None:
+        self.network_ = scales.outward(outcome.network)
+        found = outcome.history
+        risk = found["risk"] * scales.outputs**2
+        self.history_ = History(found.step, {"risk": risk}, found.meta)
         self.n_iter_ = outcome.n_iter
         # The tight one stops within its tolerance, where the product may be exact.
         bounds = [upper(self.network_, method) for method in ("product", "auto")]
@@ -188,11 +201,11 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         """Return what makes a fitted estimator of a network, for callbacks."""
         return {"network_": network}
 
-    def _options(self, net: Network, seed: int, n_samples: int) -> dict[str, Any]:
+    def _options(self, net: Network, seed: int, n_samples: int, scales: Scales) -> dict[str, Any]:
         constraint = None
         if self.lipschitz is not None:
             constraint = LipschitzTarget(
-                self.lipschitz,
+                scales.limit(self.lipschitz),
                 method=self.method,
                 certificate=self.certificate,
                 rescale_initial=True,
@@ -202,27 +215,47 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
             "update": self.solver,
             "momentum": 0.0 if self.solver == "adam" else self.momentum,
             "nesterov": self.momentum > 0 and self.solver != "adam",
-            "weight_decay": {
-                name: self.alpha for name, _ in net.named() if name.startswith("W") and self.alpha
-            },
+            "weight_decay": scales.decay(self.alpha, net.depth),
             "batch_size": None if self.batch_size is None else min(self.batch_size, n_samples),
             "sampling": "reshuffled",
             "shuffle_seed": seed,
             "n_threads": self.n_threads,
         }
 
-    def _start(self, data: Data, known: Network | None, seed: int) -> Network:
-        sizes = (data.X.shape[1], *_widths(self.hidden_layer_sizes), self._n_outputs())
+    def _sizes(self, data: Data) -> tuple[int, ...]:
+        return (data.X.shape[1], *_widths(self.hidden_layer_sizes), self._n_outputs())
+
+    def _given(self, data: Data, known: Network | None) -> Network | None:
+        """Return the network to start from, if there is one."""
         if known is not None:
-            return _fitting("network_ of the last fit", known, sizes)
+            return _fitting("network_ of the last fit", known, self._sizes(data))
         if isinstance(self.init, Network):
-            return _fitting("init", self.init, sizes)
+            return _fitting("init", self.init, self._sizes(data))
+        return None
+
+    def _drawn(self, data: Data, seed: int) -> Network:
+        """Return a random network."""
         net = Network.create(
-            sizes, activation=self.activation, init=self.init, seed=seed, dtype=data.X.dtype
+            self._sizes(data),
+            activation=self.activation,
+            init=str(self.init),
+            seed=seed,
+            dtype=data.X.dtype,
         )
         # Biases do not count in a Lipschitz constant: the best constant output is a free start.
         biases = [*net.biases[:-1], self._best_constant(data).astype(net.dtype)]
         return net.replace(biases=biases)
+
+    def _scales_of(self, data: Data, net: Network | None, partial: bool) -> Scales:
+        """Return the units of the training: those of the data for a rate that the user knows."""
+        if not _is_auto(self.learning_rate):
+            return Scales()
+        before: Scales | None = getattr(self, "_scales", None)
+        if partial and before is not None and before.found:
+            return before
+        centred = net is None or net.biases[0] is not None
+        self._scales = scales_of(data, self._scales_outputs, centred)
+        return self._scales
 
     def _split(self, data: Data, seed: int) -> tuple[Data, Data]:
         rows = train_test_split(
@@ -256,6 +289,9 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
     def _classes_so_far(self, classes: Any) -> Any:
         return None
 
+    def _warn_of_limit(self, data: Data) -> None:
+        """Warn if the limit alone keeps the network from fitting."""
+
     @abstractmethod
     def _validated(self, X: Any, y: Any, reset: bool) -> tuple[FloatArray, Any]: ...
 
@@ -264,7 +300,7 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         """Return what the loss takes, and remember what predictions need."""
 
     @abstractmethod
-    def _loss_name(self) -> str: ...
+    def _loss_name(self, scales: Scales) -> str: ...
 
     @abstractmethod
     def _n_outputs(self) -> int: ...

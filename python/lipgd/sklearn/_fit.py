@@ -46,8 +46,9 @@ class Data:
 class Stopping:
     """When a training ends before its last step.
 
-    The score is the validation risk where there is validation data, else the training risk. It ends
-    when the score has not fallen by the part ``tol`` of itself during ``patience`` chunks.
+    The score is the validation risk where there is validation data, else the training risk with
+    the penalty whose gradient is the weight decay. It ends when the score has not fallen by the
+    part ``tol`` of itself during ``patience`` chunks.
     """
 
     chunk: int
@@ -83,7 +84,7 @@ def fit(
     options: dict[str, Any],
 ) -> Fit:
     """Train a network; a rate of None is found from the curvature and tested by the risk."""
-    judge = _Judge(net, data, loss, stopping, watch)
+    judge = _Judge(net, data, loss, stopping, watch, options)
     if rate is None:
         return _automatic(net, data, loss, steps, judge, options)
     run = _train(net, data, loss, rate, steps, judge, options)
@@ -91,17 +92,26 @@ def fit(
     return judge.outcome([(0, run)])
 
 
-def first_rate(net: Network, data: Data, loss: str) -> float:
+def first_rate(net: Network, data: Data, loss: str, options: dict[str, Any]) -> float:
     """Return 1 / S with the curvature S of the outputs, weighed by the smoothness of the loss.
 
     That is the curvature of the risk without the curvature of the network itself: it is positive
     where that of the risk may vanish, as for huber far from its minimum or in flat parts of relu.
+    Weight decay adds its own.
     """
+    threads = options.get("n_threads")
     scale = losses.get(loss).smoothness(net.n_outputs) / losses.get("mse").smoothness(net.n_outputs)
-    at_minimum = net(data.X)
+    at_minimum = net(data.X, n_threads=threads)
     curvature = scale * largest_curvature(
-        net, data.X, at_minimum, "mse", data.weight, iterations=_CURVATURE_PRODUCTS
+        net,
+        data.X,
+        at_minimum,
+        "mse",
+        data.weight,
+        iterations=_CURVATURE_PRODUCTS,
+        n_threads=threads,
     )
+    curvature += max(options.get("weight_decay", {}).values(), default=0.0)
     return 1.0 / curvature if curvature > 0 and math.isfinite(1.0 / curvature) else 1.0
 
 
@@ -134,7 +144,7 @@ def _automatic(
 ) -> Fit:
     """Descend with a rate that grows while it serves, from the last good network each time."""
     adam = options.get("update") == "adam"
-    rate, rejections = _ADAM_RATE if adam else first_rate(net, data, loss), 0
+    rate, rejections = _ADAM_RATE if adam else first_rate(net, data, loss, options), 0
     runs: list[tuple[int, Run]] = []
     segment = _CHUNKS_PER_RATE * judge.stopping.chunk
     while judge.step < steps and not judge.over and rejections < _MOST_REJECTIONS:
@@ -173,6 +183,7 @@ class _Judge:
     loss: str
     stopping: Stopping
     watch: Watch
+    options: dict[str, Any]
     step: int = 0  #: the last step whose network was accepted
     converged: bool = False
     stopped: bool = False
@@ -182,7 +193,7 @@ class _Judge:
     _waited: int = 0
 
     def __post_init__(self) -> None:
-        self._risk = self._risk_on(self.data, self.network)
+        self._objective = self._objective_of(self.network)
         self._best = self._reference = self._score(self.network)
         self._best_network = self.network
 
@@ -197,11 +208,11 @@ class _Judge:
 
     def __call__(self, snapshot: Snapshot) -> bool:
         """Look at a training after a chunk; True stops it."""
-        value = self._risk_on(self.data, snapshot.network)
-        if self._automatic and not value <= self._risk:
+        value = self._objective_of(snapshot.network)
+        if self._automatic and not value <= self._objective:
             self.rejected = True
             return True
-        self._risk = value
+        self._objective = value
         self._accept(self._begin + snapshot.step, snapshot.network)
         return self.over
 
@@ -228,10 +239,21 @@ class _Judge:
 
     def _score(self, network: Network) -> float:
         validation = self.stopping.validation
-        return self._risk if validation is None else self._risk_on(validation, network)
+        return self._objective if validation is None else self._risk_on(validation, network)
+
+    def _objective_of(self, network: Network) -> float:
+        """Return what the descent makes small: the risk, and the penalty of the weight decay."""
+        named = dict(network.named())
+        decays = self.options.get("weight_decay", {})
+        penalty: float = sum(
+            rate / 2 * float(np.sum(np.square(named[name], dtype=np.float64)))
+            for name, rate in decays.items()
+        )
+        return self._risk_on(self.data, network) + penalty
 
     def _risk_on(self, data: Data, network: Network) -> float:
-        return risk(network, data.X, data.y, self.loss, data.weight)
+        threads = self.options.get("n_threads")
+        return risk(network, data.X, data.y, self.loss, data.weight, threads)
 
 
 def _joined(runs: list[tuple[int, Run]], last: int) -> History:

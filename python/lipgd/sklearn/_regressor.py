@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ from lipgd.network import Network
 from lipgd.sklearn._callbacks import with_callbacks
 from lipgd.sklearn._estimator import LipschitzEstimator
 from lipgd.sklearn._fit import Data
+from lipgd.sklearn._scales import Scales, largest_r2
 from lipgd.types import FloatArray
 
 __all__ = ["LipschitzRegressor"]
+
+#: Limits that keep R^2 below this are more often a matter of units than of robustness.
+_SMALL_R2 = 0.1
 
 
 class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
@@ -23,6 +28,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
 
     For any two inputs, ``|predict(x) - predict(z)| <= lipschitz * |x - z|`` with Euclidean norms,
     in the units of X and y as they are given to :meth:`fit`; :func:`in_raw_units` undoes scalers.
+    A warning says so if the limit alone keeps R^2 below 0.1.
 
     Parameters
     ----------
@@ -30,6 +36,8 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         Widths of the hidden layers; an empty sequence is a linear model.
     lipschitz : float or None
         The largest Lipschitz constant, above 0; None sets no limit, and certifies what comes out.
+        Features with a standard deviation of one and targets with one of s need about s times what
+        standardized targets would.
     loss : str
         ``"mse"`` or ``"huber"``, also ``"huber(0.5)"``.
     activation : str
@@ -43,7 +51,11 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         ``"gradient"`` descent, or ``"adam"``, which needs fewer steps where curvatures differ.
     learning_rate : "auto", number, Schedule, callable or array
         ``"auto"`` starts with one over the measured curvature, grows while the risk falls, and
-        goes back to the last good network with half the rate where it rises.
+        goes back to the last good network with half the rate where it rises. It works in units in
+        which samples vary by about one: inputs are centred, and inputs and targets each divided by
+        a power of two, which ``network_``, ``history_``, ``alpha`` and limits do not show. Any
+        other rate is that of :func:`lipgd.train` on the weights of ``network_`` and the data as
+        they are.
     max_iter : int
         The most steps of gradient descent.
     batch_size : int or None
@@ -51,7 +63,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     momentum : float
         Nesterov momentum, from 0 to below 1; without meaning for ``solver="adam"``.
     alpha : float
-        Weight decay of the matrices, at least 0.
+        Weight decay of the matrices of ``network_``, at least 0.
     tol : float
         Stop when the risk has not fallen by this part of itself in ``n_iter_no_change`` steps; 0
         takes all ``max_iter`` steps.
@@ -67,7 +79,7 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     random_state : int, RandomState or None
         Seeds the first weights, the batches and the split for validation.
     verbose : bool
-        Print the risk every 25 steps.
+        Print the risk every 25 steps: with the penalty of ``alpha``, or of the validation samples.
     n_threads : int or None
         Threads to use; it does not change a bit of the result.
 
@@ -98,6 +110,8 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
     >>> model.lipschitz_upper_ <= 1.5, bool(model.score(X, np.sin(X[:, 0])) > 0.99)
     (True, True)
     """
+
+    _scales_outputs = True
 
     def __init__(
         self,
@@ -203,11 +217,26 @@ class LipschitzRegressor(RegressorMixin, LipschitzEstimator):
         self._width = 1 if self._is_flat else y.shape[1]
         return y
 
-    def _loss_name(self) -> str:
+    def _loss_name(self, scales: Scales) -> str:
         kind = losses.get(self.loss)
         if not kind.residual:
             raise ValueError(f"loss is {self.loss!r}, expected mse or huber")
+        if kind.kind == "huber":
+            kind = losses.get("huber", delta=kind.parameter / scales.outputs)
         return kind.name
+
+    def _warn_of_limit(self, data: Data) -> None:
+        if self.lipschitz is None:
+            return
+        reachable = largest_r2(data, self.lipschitz)
+        if reachable < _SMALL_R2:
+            warnings.warn(
+                f"lipschitz is {self.lipschitz:g}, and no function with that constant has an R^2 "
+                f"above {reachable:.2g} on these samples, expected a larger limit, or targets in "
+                "a larger unit: it is in units of y per unit of X",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _n_outputs(self) -> int:
         return self._width

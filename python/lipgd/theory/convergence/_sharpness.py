@@ -92,6 +92,7 @@ def largest_curvature(
     sample_weight: ArrayLike | None = None,
     frozen: Iterable[str] = (),
     iterations: int = 30,
+    n_threads: int | None = None,
 ) -> float:
     """Estimate the largest eigenvalue of the Hessian from below, by Lanczos."""
     integer("iterations", iterations, at_least=1)
@@ -106,9 +107,8 @@ def largest_curvature(
     )
 
     def product(direction: DoubleArray) -> DoubleArray:
-        found = hessian_vector_product(
-            wide, X, y, Gradient._from_flat(wide._layout, direction), loss, sample_weight
-        )
+        along = Gradient._from_flat(wide._layout, direction)
+        found = hessian_vector_product(wide, X, y, along, loss, sample_weight, n_threads)
         return np.where(trained, found._flat, 0.0)
 
     vectors: list[DoubleArray] = []
