@@ -5,6 +5,7 @@ from __future__ import annotations
 from lipgd._recording import Recording
 from lipgd.dynamics._coefficients import coefficients
 from lipgd.dynamics._ensemble import Ensemble, ensemble
+from lipgd.dynamics._landscape import Landscape, landscape
 from lipgd.dynamics._law import LogNormal
 from lipgd.dynamics._moments import Moments
 from lipgd.dynamics._noise_root import NoiseRoot, noise_root
@@ -17,6 +18,7 @@ from lipgd.dynamics._triplets import Triplets
 __all__ = [
     "Coefficients",
     "Ensemble",
+    "Landscape",
     "LogNormal",
     "Moments",
     "NoiseRoot",
@@ -28,6 +30,7 @@ __all__ = [
     "coefficients",
     "coefficients_of",
     "ensemble",
+    "landscape",
     "noise_root",
     "predict",
     "simulate",

@@ -64,6 +64,12 @@ class DescentProblem:
         """The number of samples."""
         return len(self.x)
 
+    def risk(self, theta: DoubleArray) -> float:
+        """Return the mean loss over the samples."""
+        return _core.risk(
+            self.net._call, theta, self.x, self.targets, self.loss._code, *self.threads
+        )
+
     def risk_gradient(self, theta: DoubleArray, weights: DoubleArray | None = None) -> DoubleArray:
         """Return the mean of w_i g_i, zero where nothing is trained; weights may be negative."""
         targets = (*self.targets[:2], weights)

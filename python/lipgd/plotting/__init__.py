@@ -16,18 +16,25 @@ from __future__ import annotations
 
 from ._bounds import gap_bounds, gradient_bounds, guarantees, lipschitz_bounds
 from ._curves import column, gradient_norms, lipschitz, norms, rates, risk, spectral_norms
+from ._dynamics import contributions, predicted_trajectory, variance_by_batch_size
 from ._ladder import lipschitz_by_width, lipschitz_ladder
+from ._landscape import landscape
+from ._layers import coefficient, layer_dynamics
 from ._phases import margins, phase_risk, phases, scaled_risk, sharpness
 from ._several import compare, overview, side_by_side
 from ._style import panels, save
 
 __all__ = [
+    "coefficient",
     "column",
     "compare",
+    "contributions",
     "gap_bounds",
     "gradient_bounds",
     "gradient_norms",
     "guarantees",
+    "landscape",
+    "layer_dynamics",
     "lipschitz",
     "lipschitz_bounds",
     "lipschitz_by_width",
@@ -38,6 +45,7 @@ __all__ = [
     "panels",
     "phase_risk",
     "phases",
+    "predicted_trajectory",
     "rates",
     "risk",
     "save",
@@ -45,4 +53,5 @@ __all__ = [
     "sharpness",
     "side_by_side",
     "spectral_norms",
+    "variance_by_batch_size",
 ]
