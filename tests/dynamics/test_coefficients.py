@@ -76,7 +76,7 @@ SIZES = [(5, 9, 7, 3), (3, 3), (2, 140, 2)]
 
 
 def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-13 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(
