@@ -55,7 +55,7 @@ def predicted_trajectory(
 
     References
     ----------
-    dynamics.md, section 4.1.
+    dynamics.md, section 4.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def contributions(found: Prediction, *, inset: bool = True, ax: Axes | None = No
 
     References
     ----------
-    dynamics.md, sections 2, 3 and 4.1.
+    dynamics.md, sections 2, 3 and 4.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def variance_by_batch_size(
 
     References
     ----------
-    dynamics.md, section 4.2.
+    dynamics.md, section 4.
 
     Examples
     --------

@@ -70,7 +70,7 @@ def coefficient(
 
     References
     ----------
-    dynamics.md, sections 2 and 5.4.
+    dynamics.md, sections 2 and 5.
 
     Examples
     --------
