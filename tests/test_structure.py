@@ -33,8 +33,8 @@ LAYERS = (
     " _progress _risk run _descent training lipschitz theory margins dynamics",
     "__init__",
     "data plotting report sweeps distributed export",
-    "experiments",
     "sklearn torch onnx",
+    "experiments",
     "cli __main__",
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}

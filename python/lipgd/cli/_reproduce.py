@@ -15,6 +15,7 @@ _EXAMPLES = """\
   lipgd reproduce rate-constraints --quick    less than a minute
   lipgd reproduce rate-constraints            all of it, less than 15 minutes on two cores
   lipgd reproduce large-stepsize --data cifar-10-batches-bin
+  lipgd reproduce dynamics --quick            a convolutional network too, if PyTorch is there
 """
 _CODES = {"finished": 0, "interrupted": 130}
 

@@ -3,7 +3,7 @@
 >>> from lipgd.experiments.demo import demo
 >>> from lipgd import experiments
 >>> experiments.names()
-('rate-constraints', 'large-stepsize')
+('rate-constraints', 'large-stepsize', 'dynamics')
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ _EXPERIMENTS = {
         "What large constant stepsizes do on the logistic loss: when the risk stops oscillating, "
         "what is certified, how fast it falls. Sentences with numbers are computed from the "
         "tables.",
+        takes_data=True,
+    ),
+    "dynamics": _Experiment(
+        "dynamics",
+        "What moves the Lipschitz constant during SGD",
+        "Predicted and observed norms of the layers along trainings by mini-batch SGD on the "
+        "bundled digits. Z is the sum of the logarithms of the layers' spectral norms: its "
+        "exponential bounds the Lipschitz constant, up to the constants of the activations. "
+        "Sentences with numbers are computed from the tables.",
         takes_data=True,
     ),
 }
