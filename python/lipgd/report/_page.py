@@ -60,7 +60,8 @@ img { display: block; max-width: 100%; height: auto; background: #ffffff; paddin
 .wide { overflow-x: auto; }
 .wide img { min-width: 42rem; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; text-align: left; white-space: nowrap; }
+th, td { padding: .35rem .6rem; text-align: left; }
+td, tbody th { white-space: nowrap; }
 thead th { vertical-align: bottom; font-weight: 600; }
 thead tr:last-child th { border-bottom: 2px solid var(--line); }
 th.group { border-bottom: 1px solid var(--line); text-align: center; }
