@@ -13,7 +13,7 @@ import torch
 
 import lipgd
 from lipgd.lipschitz import Ball, Box, Model, read
-from lipgd.lipschitz._ellipsoid import Ellipsoid
+from lipgd.lipschitz._ellipsoid import Ellipsoids
 from lipgd.lipschitz._ranges import slope_range, value_range
 
 KINDS = [
@@ -149,18 +149,18 @@ def test_ellipsoids_hold_differences() -> None:
     x = rng.normal(size=6)
     ball = Ball(x, 0.5)
     low, high = ball.slopes(model)
-    ellipsoid = Ellipsoid(np.full(6, 0.5))
+    ellipsoids = Ellipsoids(np.full((1, 6), 0.5))
     a, b = x[None], ball.sample(4000, rng)
     for layer, matrix in enumerate(model.weights[:-1]):
-        y = ellipsoid.through(matrix, 0.0)
+        y = ellipsoids.through(matrix, 0.0)
         a, b = a @ matrix.T + model.biases[layer], b @ matrix.T + model.biases[layer]
         difference = b - a
-        inside = (difference * np.linalg.solve(y, difference.T).T).sum(axis=1)
+        inside = (difference * np.linalg.solve(y[0], difference.T).T).sum(axis=1)
         assert inside.max() <= 1.0
-        ellipsoid.activate(y, low[layer], high[layer])
+        ellipsoids.activate(y, low[layer][None], high[layer][None])
         a, b = np.tanh(a), np.tanh(b)
         difference = b - a
-        inside = (difference * np.linalg.solve(ellipsoid.shape, difference.T).T).sum(axis=1)
+        inside = (difference * np.linalg.solve(ellipsoids.shapes[0], difference.T).T).sum(axis=1)
         assert 0.05 < inside.max() <= 1.0
 
 
@@ -168,11 +168,11 @@ def test_an_ellipsoid_is_no_larger_than_the_product_of_norms() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(8, 8))
     for low, high in ((0.0, 1.0), (-0.1, 1.1), (-1.0, 1.0)):
-        ellipsoid = Ellipsoid(np.ones(8))
-        y = ellipsoid.through(matrix, 0.0)
-        ellipsoid.activate(y, np.full(8, low), np.full(8, high))
+        ellipsoids = Ellipsoids(np.ones((1, 8)))
+        y = ellipsoids.through(matrix, 0.0)
+        ellipsoids.activate(y, np.full((1, 8), low), np.full((1, 8), high))
         most = np.linalg.norm(matrix, 2) ** 2 * max(-low, high) ** 2
-        largest = np.linalg.eigvalsh(ellipsoid.shape)[-1]
+        largest = np.linalg.eigvalsh(ellipsoids.shapes[0])[-1]
         # The closed form for slopes in [-1, 1] takes |m| as h / 1000, which costs as much.
         assert largest <= most * (1 + 1e-6 if low > -1 else 1.01)
 

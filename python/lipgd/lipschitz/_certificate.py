@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ import numpy.typing as npt
 
 from lipgd import _core
 
+from ._fixed import Merged, merge_fixed
+
 __all__ = ["Certificate", "certify", "default_max_sweeps", "default_tolerance"]
 
 Doubles = npt.NDArray[np.float64]
 
 default_tolerance = 1e-4
 default_max_sweeps = 3000
+#: More than that of the value is not given away to have a shorter network.
+_LARGEST_EXTRA = 1e-8
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Certificate:
         of its entry in ``exponents``: with them and ``rho = value**2`` the block-tridiagonal matrix
         of certificates.md, section 9, is positive semidefinite, but for rounding in the last
         digits. For one hidden layer it is ``theta / (value * h)``, and infinite for ``h = 0``. Zero
-        marks neurons that never act. Empty if nothing was proved, or for a linear network.
+        marks neurons that never act. It is infinite too in layers all of whose slopes are known.
+        Empty if nothing was proved, or for a linear network.
     exponents : list of ndarray of int
         Powers of two, which leave room for any scale of the weights.
     primal : float
@@ -125,6 +130,24 @@ def certify(
         return _linear(matrices[0], rigorous, begin)
     pairs = zip(lo, hi, strict=True)
     slopes = [_widened(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in pairs]
+    merged = merge_fixed(matrices, slopes)
+    if merged is not None:
+        left = [slopes[layer] for layer in merged.kept]
+        found = certify(
+            merged.weights,
+            [low for low, _ in left],
+            [high for _, high in left],
+            tolerance=tolerance,
+            max_sweeps=max_sweeps,
+            start=start,
+            rigorous=rigorous,
+            seconds=seconds,
+            projections=projections,
+        )
+        extra = merged.perturbation(left)
+        if extra <= _LARGEST_EXTRA * found.value:
+            widths = [len(matrix) for matrix in matrices[:-1]]
+            return _of_all_layers(found, merged, widths, projections, extra, begin)
     value, primal, sweeps, reason, multipliers, state, neurons = _core.certify(
         matrices,
         [np.ascontiguousarray(low) for low, _ in slopes],
@@ -150,6 +173,32 @@ def certify(
         time.perf_counter() - begin,
         state if state[0] else None,
         neurons,
+    )
+
+
+def _of_all_layers(
+    found: Certificate,
+    merged: Merged,
+    widths: list[int],
+    projections: int,
+    extra: float,
+    begin: float,
+) -> Certificate:
+    """Return the certificate of a network some of whose layers were merged."""
+    multipliers = [np.full(n, np.inf) for n in widths]
+    exponents = [np.zeros(n, np.int64) for n in widths]
+    neurons = [(np.zeros(n), np.ones((projections, n))) for n in widths]
+    for place, layer in enumerate(merged.kept):
+        multipliers[layer], exponents[layer] = found.multipliers[place], found.exponents[place]
+        if found.neurons:
+            neurons[layer] = found.neurons[place]
+    return replace(
+        found,
+        value=math.nextafter(found.value + extra, math.inf) if extra else found.value,
+        multipliers=multipliers,
+        exponents=exponents,
+        neurons=neurons if found.neurons else (),
+        seconds=time.perf_counter() - begin,
     )
 
 

@@ -9,99 +9,142 @@ semidefinite, which one Cholesky factorization shows (section 9, lemma 7).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lipgd.types import DoubleArray
 
 from ._model import gamma
 
-__all__ = ["Ellipsoid"]
+__all__ = ["Ellipsoids"]
 
 _SLACK = 1e-9
 #: More than underflow can take from a matrix near one.
 _SPARE = 2.0**-500
 
 
-class Ellipsoid:
-    """Differences of the values of a layer, divided by those of the inputs, lie in it.
+class Ellipsoids:
+    """Differences of the values of a layer, divided by those of the inputs, lie in them.
 
-    ``shape`` is the matrix S of ``x^T S^-1 x <= 1``.
+    Each is that of a matrix S: ``x^T S^-1 x <= 1``. They come in stacks of shape (n, width, width).
     """
 
     def __init__(self, scales: DoubleArray) -> None:
-        """Begin with inputs in the ellipsoid with these half-axes."""
+        """Begin with inputs in the ellipsoids with these half-axes, a row for each."""
         with np.errstate(over="ignore"):
-            self.shape: DoubleArray = np.diag(scales * scales * (1.0 + 1e-15) + 2.0**-1022)
+            self._squares = scales * scales * (1.0 + 1e-15) + 2.0**-1022
+        self._shapes: DoubleArray | None = None
+
+    @property
+    def shapes(self) -> DoubleArray:
+        """The matrices S."""
+        if self._shapes is None:
+            return np.asarray(self._squares[:, :, None] * np.eye(self._squares.shape[1]))
+        return self._shapes
 
     def through(self, matrix: DoubleArray, error: float) -> DoubleArray:
-        """Return the matrix Y of the values behind a matrix, rounded upward.
+        """Return the matrices Y of the values behind a matrix, rounded upward.
 
         ``error`` bounds the Frobenius norm of what the matrix may be off.
         """
-        shape = self.shape
-        y = matrix @ shape @ matrix.T
-        size = float(np.linalg.norm(shape))
+        if self._shapes is None:
+            y = (matrix * self._squares[:, None, :]) @ matrix.T
+            size = np.linalg.norm(self._squares, axis=1)
+        else:
+            y = matrix @ self._shapes @ matrix.T
+            size = np.linalg.norm(self._shapes, axis=(1, 2))
         weight = float(np.linalg.norm(matrix))
         pad = 3.0 * gamma(matrix.shape[1] + 4) * weight * weight * size
         if error:
             y = y * (1.0 + _SLACK)
             pad += (1.0 + 1.0 / _SLACK) * error * error * size
-        y = 0.5 * (y + y.T)
-        y[np.diag_indices(len(y))] += 2.0 * pad + 2.0**-1022
+        y = 0.5 * (y + y.transpose(0, 2, 1))
+        _add_to_diagonal(y, (2.0 * pad + 2.0**-1022)[:, None])
         return np.asarray(y)
 
     def activate(self, y: DoubleArray, low: DoubleArray, high: DoubleArray) -> None:
-        """Go through an activation with slopes in the intervals."""
+        """Go through an activation with slopes in the intervals, a row for each ellipsoid."""
         m = 0.5 * (low + high)
         h = np.nextafter(np.maximum(high - m, m - low), np.inf)
-        proved = _proved_inverse(y, m, h)
-        if proved is None:
-            gains = (np.abs(m) + h) ** 2 * (1.0 + 1e-12)
-            self.shape = np.diag(gains * float(np.trace(y)) * (1.0 + 1e-12))
-            return
-        x, n = proved
-        shape = m[:, None] * x * m
-        pad = 8.0 * 2.0**-53 * float(np.linalg.norm(shape)) + 2.0**-1022
-        shape[np.diag_indices(len(shape))] += n * (1.0 + 1e-15) + 2.0 * pad
-        self.shape = 0.5 * (shape + shape.T)
+        x, n, proved = _proved_inverses(y, m, h)
+        shapes = m[:, :, None] * x * m[:, None, :]
+        pad = 8.0 * 2.0**-53 * np.linalg.norm(shapes, axis=(1, 2)) + 2.0**-1022
+        _add_to_diagonal(shapes, n * (1.0 + 1e-15) + 2.0 * pad[:, None])
+        shapes = 0.5 * (shapes + shapes.transpose(0, 2, 1))
+        if not proved.all():
+            traces = np.trace(y, axis1=1, axis2=2)[:, None]
+            gains = (np.abs(m) + h) ** 2 * (1.0 + 1e-12) * traces * (1.0 + 1e-12)
+            plain = gains[:, :, None] * np.eye(m.shape[1])
+            shapes = np.where(proved[:, None, None], shapes, plain)
+        self._shapes = shapes
 
 
-def _proved_inverse(
+def _add_to_diagonal(stack: DoubleArray, numbers: DoubleArray) -> None:
+    places = np.arange(stack.shape[1])
+    stack[:, places, places] += numbers
+
+
+def _proved_inverses(
     y: DoubleArray, m: DoubleArray, h: DoubleArray
-) -> tuple[DoubleArray, DoubleArray] | None:
-    """Return X and the multipliers N, or None if nothing could be proved."""
-    if not np.isfinite(y).all():
-        return None
-    size = float(np.linalg.eigvalsh(y)[-1])
+) -> tuple[DoubleArray, DoubleArray, npt.NDArray[np.bool_]]:
+    """Return matrices X, the multipliers N, and for which of them the inequality is proved."""
+    eye = np.eye(y.shape[1])
+    finite = np.isfinite(y).all(axis=(1, 2))
+    y = np.where(finite[:, None, None], y, eye)
+    size = np.linalg.eigvalsh(y)[:, -1:]
     n = h * (h + np.maximum(np.abs(m), 1e-3 * h)) * size
-    largest = float(n.max(initial=0.0))
-    n = np.maximum(n, max(1e-7 * largest, 1e-14 * size, 2.0**-900))
+    largest = n.max(axis=1, keepdims=True)
+    n = np.maximum(n, np.maximum(np.maximum(1e-7 * largest, 1e-14 * size), 2.0**-900))
     e = h / np.sqrt(n)
     # The division and the root round by less than what this takes away.
     e *= 1.0 + 4.0 * 2.0**-53
-    ye = y * e
-    inner = np.eye(len(y)) - e[:, None] * ye
-    try:
-        exact = y + ye @ np.linalg.solve(inner, ye.T)
-    except np.linalg.LinAlgError:
-        return None
+    ye = y * e[:, None, :]
+    inner = eye - e[:, :, None] * ye
+    exact = y + ye @ _solved(inner, ye.transpose(0, 2, 1))
+    exact = 0.5 * (exact + exact.transpose(0, 2, 1))
+    result, proved = exact, np.zeros(len(y), bool)
     for slack in (_SLACK, 1e3 * _SLACK):
-        x = 0.5 * (exact + exact.T) * (1.0 + slack)
-        x[np.diag_indices(len(x))] += slack * size
-        if np.isfinite(x).all() and _semidefinite(x - y, ye, inner, size):
-            return x, n
-    return None
+        x = exact * (1.0 + slack)
+        _add_to_diagonal(x, slack * size)
+        now = ~proved & finite & np.isfinite(x).all(axis=(1, 2))
+        now[now] = _semidefinite((x - y)[now], ye[now], inner[now], size[now])
+        result = np.where(now[:, None, None], x, result)
+        proved |= now
+        if proved.all():
+            break
+    return np.where(proved[:, None, None], result, eye), n, proved
 
 
-def _semidefinite(corner: DoubleArray, ye: DoubleArray, inner: DoubleArray, size: float) -> bool:
-    """Return whether the matrix of blocks, scaled by about the root of the size, is proved so."""
-    blocks = np.block([[corner, ye], [ye.T, inner]])
-    scale = np.sqrt(np.concatenate([np.full(len(ye), 1.0 / size), np.ones(len(ye))]))
-    blocks = scale[:, None] * blocks * scale
-    error = 16.0 * 2.0**-53 * (float(np.linalg.norm(blocks)) + len(ye)) + _SPARE
-    trace = float(np.trace(blocks))
-    blocks[np.diag_indices(len(blocks))] -= error + 2.0 * gamma(len(blocks) + 2) * trace
+def _solved(matrices: DoubleArray, right: DoubleArray) -> DoubleArray:
+    """Return the solutions, not numbers where a matrix is singular."""
     try:
-        np.linalg.cholesky(blocks)
+        return np.asarray(np.linalg.solve(matrices, right))
     except np.linalg.LinAlgError:
-        return False
-    return True
+        if len(matrices) == 1:
+            return np.full_like(right, np.nan)
+        parts = zip(matrices, right, strict=True)
+        return np.concatenate([_solved(a[None], b[None]) for a, b in parts])
+
+
+def _semidefinite(
+    corner: DoubleArray, ye: DoubleArray, inner: DoubleArray, size: DoubleArray
+) -> npt.NDArray[np.bool_]:
+    """Return which matrices of blocks, scaled by about the root of the size, are proved so."""
+    width = ye.shape[1]
+    blocks = np.block([[corner, ye], [ye.transpose(0, 2, 1), inner]])
+    scale = np.sqrt(np.hstack([np.repeat(1.0 / size, width, axis=1), np.ones((len(ye), width))]))
+    blocks = scale[:, :, None] * blocks * scale[:, None, :]
+    error = 16.0 * 2.0**-53 * (np.linalg.norm(blocks, axis=(1, 2)) + width) + _SPARE
+    trace = np.trace(blocks, axis1=1, axis2=2)
+    _add_to_diagonal(blocks, -(error + 2.0 * gamma(2 * width + 2) * trace)[:, None])
+    return _factored(blocks)
+
+
+def _factored(matrices: DoubleArray) -> npt.NDArray[np.bool_]:
+    """Return which Cholesky factorizations run to completion."""
+    try:
+        np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        if len(matrices) == 1:
+            return np.zeros(1, bool)
+        return np.concatenate([_factored(matrix[None]) for matrix in matrices])
+    return np.ones(len(matrices), bool)

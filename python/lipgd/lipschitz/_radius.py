@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -18,16 +19,18 @@ from lipgd.types import ArrayLike, DoubleArray
 from ._certificate import certify
 from ._estimate import Estimate
 from ._input_norm import input_scales
+from ._local import Regions, slopes_on
 from ._model import Model, gamma, rounding_of
 from ._question import Question, above
 from ._ranges import value_range
-from .domains import Ball, input_norm
+from .domains import input_norm
 from .reading import read
 
 __all__ = ["certified_radius"]
 
 #: More pairs of classes than this share one certificate.
 _MOST_PAIRS = 400
+#: Steps of the integral of local bounds, each a quarter of the radius by the global one.
 _STEPS = 16
 _SAFELY = 1.0 + 1e-12
 _ROOT = math.sqrt(2.0) * _SAFELY
@@ -112,11 +115,10 @@ def certified_radius(
     with np.errstate(divide="ignore", invalid="ignore"):
         radii = np.where(margins > 0, margins / pairs.bounds(classes), 0.0)
     radii = np.where(np.isnan(radii), 0.0, radii) * (1.0 - 2.0**-50)
-    if local and estimate is None:
+    if local and not pairs.shared and len(x):
         # Certificates are made outside of Python's lock; the pairs they need exist by now.
         with ThreadPoolExecutor(min(workers, len(x))) as pool:
-            rows = pool.map(_refined, [pairs] * len(x), x, classes.tolist(), margins, radii)
-            radii = np.array(list(rows)).reshape(radii.shape)
+            radii = _refined(pairs, x, classes, margins, radii, pool)
     return np.asarray(radii.min(axis=1))
 
 
@@ -205,7 +207,6 @@ class _Pair:
     """The difference of two outputs, or all of them: a model and its bounds."""
 
     def __init__(self, model: Model, norm: float) -> None:
-        self.model = model
         slopes = model.slopes()
         self._weights, errors = list(model.weights), list(model.weight_errors)
         if norm == math.inf:
@@ -229,7 +230,7 @@ class _Pair:
 
     def local(
         self,
-        slopes: tuple[list[DoubleArray], list[DoubleArray]],
+        slopes: tuple[Sequence[DoubleArray], Sequence[DoubleArray]],
         tolerance: float = 1e-2,
         max_sweeps: int = 60,
     ) -> float:
@@ -248,6 +249,13 @@ class _Pairs:
         self._shared = given
         if given is None and len(classes) * (model.n_outputs - 1) > _MOST_PAIRS:
             self._shared = above(_Pair(model, norm).bound * _ROOT)
+
+    @property
+    def samples_at_a_time(self) -> int:
+        """How many samples' ranges fit into some 100 MB."""
+        widths = [len(matrix) for matrix in self.model.weights[:-1]]
+        most = max((n * (self.model.n_inputs + 12 * n) for n in widths), default=1)
+        return max(1, 2**23 // most)
 
     @property
     def shared(self) -> bool:
@@ -276,34 +284,55 @@ class _Pairs:
 
 
 def _refined(
-    pairs: _Pairs, x: DoubleArray, label: int, margins: DoubleArray, radii: DoubleArray
+    pairs: _Pairs,
+    x: DoubleArray,
+    classes: npt.NDArray[np.int64],
+    margins: DoubleArray,
+    radii: DoubleArray,
+    pool: Executor,
 ) -> DoubleArray:
     """Return larger radii where local bounds give them, for the rivals that decide."""
-    if pairs.shared or not (margins > 0).all():
-        return radii
     best = radii.copy()
-    done: set[int] = set()
+    done = np.zeros(best.shape, bool)
+    open_ = np.flatnonzero((margins > 0).all(axis=1))
     while True:
-        rival = int(best.argmin())
-        if rival in done or not math.isfinite(best[rival]):
+        rivals = best[open_].argmin(axis=1)
+        ahead = ~done[open_, rivals] & np.isfinite(best[open_, rivals])
+        open_, rivals = open_[ahead], rivals[ahead]
+        if not len(open_):
             return best
-        done.add(rival)
-        pair = pairs.pair(label, rival)
-        best[rival] = max(best[rival], _integrated(pair, x, float(margins[rival]), pairs.norm))
+        size = pairs.samples_at_a_time
+        for start in range(0, len(open_), size):
+            rows, columns = open_[start : start + size], rivals[start : start + size]
+            of = [pairs.pair(int(classes[i]), int(j)) for i, j in zip(rows, columns, strict=True)]
+            found = _integrated(of, x[rows], margins[rows, columns], pairs, pool)
+            best[rows, columns] = np.maximum(best[rows, columns], found)
+        done[open_, rivals] = True
 
 
-def _integrated(pair: _Pair, x: DoubleArray, margin: float, norm: float) -> float:
-    """Return how far the integral of local bounds stays within the margin: an upper sum."""
-    if not 0.0 < pair.bound < math.inf:
-        return 0.0
-    step = margin / (4.0 * pair.bound)
-    radius, left = 0.0, margin
+def _integrated(
+    of: list[_Pair], x: DoubleArray, margins: DoubleArray, pairs: _Pairs, pool: Executor
+) -> DoubleArray:
+    """Return how far the integrals of local bounds stay within the margins: upper sums."""
+    bounds = np.array([pair.bound for pair in of])
+    radii = np.zeros(len(x))
+    open_ = np.flatnonzero((bounds > 0.0) & (bounds < math.inf))
+    steps, left = margins / (4.0 * np.where(bounds > 0.0, bounds, 1.0)), margins.copy()
     for _ in range(_STEPS):
-        slopes = Ball(x, above(radius + step), norm).slopes(pair.model)
-        rate = pair.local(slopes)
-        if rate * step * _SAFELY >= left:
-            return (radius + left / rate) * (1.0 - 2.0**-48) if rate > 0 else radius
-        radius = (radius + step) * (1.0 - 2.0**-50)
-        left -= rate * step * _SAFELY
-        left *= 1.0 - 2.0**-50
-    return radius
+        if not len(open_):
+            break
+        reach = np.nextafter(radii[open_] + steps[open_], math.inf)
+        low, high = slopes_on(pairs.model, Regions.balls(x[open_], reach, pairs.norm))
+        slopes = [
+            ([rows[i] for rows in low], [rows[i] for rows in high]) for i in range(len(open_))
+        ]
+        rates = np.array(list(pool.map(_Pair.local, [of[i] for i in open_], slopes)))
+        used = rates * steps[open_] * _SAFELY
+        ends = used >= left[open_]
+        last = open_[ends]
+        rest = left[last] / np.where(rates[ends] > 0.0, rates[ends], math.inf)
+        radii[last] = (radii[last] + rest) * (1.0 - 2.0**-48)
+        open_, used = open_[~ends], used[~ends]
+        radii[open_] = (radii[open_] + steps[open_]) * (1.0 - 2.0**-50)
+        left[open_] = (left[open_] - used) * (1.0 - 2.0**-50)
+    return radii

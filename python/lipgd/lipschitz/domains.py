@@ -12,7 +12,7 @@ from lipgd._arguments import real_array
 from lipgd._check import number, shown
 from lipgd.types import ArrayLike, DoubleArray
 
-from ._local import Region, slopes_on
+from ._local import Regions, slopes_on
 from ._model import Model
 
 __all__ = ["Ball", "Box", "Domain"]
@@ -88,10 +88,8 @@ class Ball:
         >>> lipgd.lipschitz.Ball([2.0], 1.0).slopes(model)
         ([array([1.])], [array([1.])])
         """
-        if self.norm == math.inf:
-            return slopes_on(model, Region.around(self.center, np.full(self.n_inputs, self.radius)))
-        entries = np.full(self.n_inputs, self.radius)
-        return slopes_on(model, Region(self.center, entries, self.radius))
+        regions = Regions.balls(self.center[None], np.array([self.radius]), self.norm)
+        return _first(*slopes_on(model, regions))
 
     def contains(self, X: ArrayLike) -> Any:
         """Return which rows of X (n_samples, n_inputs) are in the ball, but for rounding."""
@@ -193,7 +191,8 @@ class Box:
         >>> lipgd.lipschitz.Box([-3.0], [-1.0]).slopes(model)
         ([array([0.])], [array([0.])])
         """
-        return slopes_on(model, Region.around(self.center, self.half_widths))
+        regions = Regions.boxes(self.center[None], self.half_widths[None])
+        return _first(*slopes_on(model, regions))
 
     def contains(self, X: ArrayLike) -> Any:
         """Return which rows of X (n_samples, n_inputs) are in the box."""
@@ -247,6 +246,12 @@ def domain_of(domain: Any, n_inputs: int) -> Domain | None:
             f"domain has {domain.n_inputs} entries, but the network takes {n_inputs} inputs"
         )
     return domain
+
+
+def _first(
+    low: list[DoubleArray], high: list[DoubleArray]
+) -> tuple[list[DoubleArray], list[DoubleArray]]:
+    return [rows[0] for rows in low], [rows[0] for rows in high]
 
 
 def _point(name: str, value: ArrayLike, finite: bool = True) -> DoubleArray:

@@ -6,11 +6,12 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
+#include "lipgd/certificate/best_bound.hpp"
 #include "lipgd/certificate/deep.hpp"
+#include "lipgd/certificate/factor_ascent.hpp"
 #include "lipgd/certificate/gram_ascent.hpp"
 #include "lipgd/certificate/power_iteration.hpp"
 #include "lipgd/certificate/problem.hpp"
@@ -23,30 +24,6 @@
 
 namespace lipgd {
 
-struct CertificateOptions {
-  double tolerance = 1e-4;  ///< of 1 - primal / value
-  Index max_sweeps = 3000;
-  bool rigorous = true;  ///< whether every rounding error is counted
-  double seconds = std::numeric_limits<double>::infinity();
-  Index projections = 0;  ///< how many guesses of slopes are wanted
-};
-
-/// A multiplier per neuron of one hidden layer, t 2^exponent; zero for neurons that never act.
-struct LayerMultipliers {
-  Vector<double> t;
-  std::vector<Index> exponents;
-};
-
-struct SdpCertificate {
-  double value = std::numeric_limits<double>::quiet_NaN();  ///< an upper bound, or not a number
-  double primal = 0.0;  ///< a lower bound of LipSDP-Neuron, but for rounding
-  std::vector<LayerMultipliers> multipliers;
-  Index sweeps = 0;
-  std::string reason;                ///< why there is no value
-  std::vector<NeuronGuess> neurons;  ///< of each hidden layer; zeros for neurons that never act
-  IterationState state;
-};
-
 namespace detail {
 
 class Certifier {
@@ -56,26 +33,31 @@ class Certifier {
         options_(options),
         team_(team),
         begin_(std::chrono::steady_clock::now()),
-        deep_(problem, [this] { return !team_.cancelled() && team_.keep_going(0); }) {
-    if (problem.hidden_layers() == 1) two_layer_ = std::make_unique<TwoLayerBound>(problem);
-  }
+        two_layer_(problem.hidden_layers() == 1 ? std::make_unique<TwoLayerBound>(problem)
+                                                : nullptr),
+        bounds_(problem, options_, two_layer_.get()),
+        deep_(problem, [this] { return !team_.cancelled() && team_.keep_going(0); }) {}
 
   SdpCertificate run(const IterationState& start) {
-    warm_ = start.columns > 0;
-    if (options_.max_sweeps > 0) iterate(start);
-    if (!(gap() <= options_.tolerance)) try_closed_form();
-    prove_the_rest();
-    if (!(best_ < infinity())) {
-      result_.reason = "no multipliers were proved: the arithmetic overflowed or lost definiteness";
-    } else {
-      export_multipliers();
-    }
+    warm_ = fits(start);
+    if (options_.max_sweeps > 0) result_.state = iterate(start);
+    if (!bounds_.closed()) try_closed_form();
+    bounds_.prove_the_rest();
+    bounds_.write(result_);
     return std::move(result_);
   }
 
  private:
   static double infinity() { return std::numeric_limits<double>::infinity(); }
-  double gap() const { return best_ < infinity() ? 1.0 - primal_ / best_ : infinity(); }
+
+  /// Whether the start is of a network whose neurons that act are as many.
+  bool fits(const IterationState& start) const {
+    if (start.columns == 0 || start.units.size() != problem_.hidden_layers()) return false;
+    bool same = start.inputs.size() == problem_.weights(0).rows() * start.columns;
+    for (std::size_t l = 0; l < start.units.size(); ++l)
+      same = same && start.units[l].size() == problem_.width(l) * start.columns;
+    return same;
+  }
 
   bool in_time() const {
     if (team_.cancelled() || !team_.keep_going(0)) return false;
@@ -83,46 +65,78 @@ class Certifier {
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin_;
     return spent.count() < options_.seconds;
   }
+  bool goes_on() const { return result_.sweeps < options_.max_sweeps && in_time(); }
 
-  /// Sweeps until the gap is closed; on Gram matrices or with more columns where it does not close.
-  void iterate(IterationState state) {
-    bool wide = two_layer_ && GramAscent::suits(problem_);
-    if (wide && !warm_ && GramAscent::is_best(problem_)) {
-      state = ascend_wide(nullptr);
-      wide = false;
+  IterationState iterate(IterationState state) {
+    if (two_layer_) {
+      state = ascend_one_layer(std::move(state));
+      if (options_.projections == 0) return state;
+      const std::unique_ptr<PowerIteration> iteration = make(state.columns, state);
+      iteration->sweep();
+      guess(*iteration);
+      return iteration->state();
     }
     for (int columns = first_columns(state);; columns *= 2) {
       const bool last = columns >= most_columns;
-      if (gap() <= options_.tolerance && options_.projections == 0) break;
       std::unique_ptr<PowerIteration> iteration = make(columns, state);
-      const Index sweeps = wide ? few_sweeps() : options_.max_sweeps;
-      const bool done = ascend(*iteration, !last, sweeps);
+      const bool done = ascend(*iteration, !last, options_.max_sweeps);
       state = iteration->state();
       if (options_.projections > 0) guess(*iteration);
-      if (!done && wide) state = ascend_wide(iteration.get());
-      wide = false;
-      if (done || last) break;
+      if (done || last) return state;
     }
-    result_.state = std::move(state);
   }
 
-  /// Sweeps before Gram matrices are tried: they are the better, the wider the layer.
-  Index few_sweeps() const { return problem_.width(0) >= 40 * two_layer_->size() ? 12 : 24; }
+  /// One hidden layer: on a small Gram matrix for many neurons, on factors of more and more columns
+  /// where that does not close the gap.
+  IterationState ascend_one_layer(IterationState state) {
+    if (!warm_ && GramAscent::suits(problem_)) state = ascend_wide();
+    for (int columns = first_columns(state); !bounds_.closed() && goes_on(); columns *= 2) {
+      state = ascend_factors(columns, state);
+      if (columns >= most_columns) break;
+    }
+    return state;
+  }
 
   /// Evaluations on Gram matrices until the gap is closed or no longer narrows.
-  IterationState ascend_wide(const PowerIteration* from) {
+  IterationState ascend_wide() {
     constexpr Index patience = 12;
-    GramAscent ascent(problem_, *two_layer_, options_.tolerance, from);
+    GramAscent ascent(problem_, *two_layer_, options_.tolerance);
     double last_gap = infinity();
     for (Index count = 1; in_time() && std::isfinite(ascent.value()); ++count) {
-      primal_ = std::max(primal_, ascent.value());
-      offer(ascent.eigenvalue(), {ascent.theta()});
+      bounds_.raise(ascent.value());
+      bounds_.offer(ascent.eigenvalue(), ascent.theta());
       ++result_.sweeps;
-      if (gap() <= options_.tolerance || result_.sweeps >= options_.max_sweeps) break;
+      if (bounds_.closed() || result_.sweeps >= options_.max_sweeps) break;
       if (count % patience == 0) {
-        const double hoped = 1.0 - primal_ / std::min(best_, promising_);
-        if (hoped > 0.5 * last_gap) break;
-        last_gap = hoped;
+        if (bounds_.hoped() > 0.5 * last_gap) break;
+        last_gap = bounds_.hoped();
+      }
+      ascent.step();
+    }
+    return ascent.state();
+  }
+
+  /// Evaluations on factors until the gap is closed or no longer narrows. What multipliers show is
+  /// above the primal value by about the residual, times a factor that the looks tell.
+  IterationState ascend_factors(int columns, const IterationState& start) {
+    FactorAscent ascent(problem_, *two_layer_, columns, start);
+    double aim = warm_ && result_.sweeps == 0 ? infinity() : 0.7 * options_.tolerance;
+    double last_gap = infinity();
+    Index slow = 0;
+    while (true) {
+      ++result_.sweeps;
+      if (std::isfinite(ascent.value())) bounds_.raise(ascent.value());
+      const bool last = ascent.exhausted() || !goes_on();
+      if (last || (ascent.improved() && ascent.residual() <= aim)) {
+        two_layer_->direction() = ascent.direction();
+        bounds_.look(ascent.theta());
+        const double gap = bounds_.hoped();
+        slow = gap > 0.7 * last_gap ? slow + 1 : 0;
+        // A saddle of too few columns: stationary, but far from the optimum.
+        const bool saddle = slow >= 1 && gap > 100.0 * ascent.residual();
+        if (bounds_.closed() || last || ((slow >= 3 || saddle) && columns < most_columns)) break;
+        last_gap = gap;
+        aim = ascent.residual() * std::clamp(0.6 * options_.tolerance / gap, 0.1, 0.6);
       }
       ascent.step();
     }
@@ -148,13 +162,15 @@ class Certifier {
   /// Few columns are cheap, but too few may end at a point that is no optimum. Sweeps over large
   /// matrices wait for memory, not for products.
   int first_columns(const IterationState& state) const {
-    const Index sides =
-        problem_.weights(0).rows() + problem_.weights(problem_.hidden_layers()).cols();
+    if (two_layer_) {
+      const Index sides = two_layer_->size();
+      const int fewest = (sides <= 24 ? 8 : 16) * (problem_.width(0) < 100 * sides ? 1 : 2);
+      return std::max(state.columns, fewest);
+    }
     Index widest = 0;
     for (std::size_t l = 0; l < problem_.hidden_layers(); ++l)
       widest = std::max(widest, problem_.width(l));
-    const int fewest = two_layer_ ? (sides <= 24 ? 8 : 16) : (widest <= 96 ? 16 : 32);
-    return std::max(state.columns, fewest);
+    return std::max(state.columns, widest <= 96 ? 16 : 32);
   }
 
   std::unique_ptr<PowerIteration> make(int columns, const IterationState& state) const {
@@ -176,8 +192,8 @@ class Certifier {
       const double value = iteration.sweep();
       ++result_.sweeps;
       if (!(value > 0.0) || !std::isfinite(value)) return true;
-      primal_ = std::max(primal_, value);
-      if (gap() <= options_.tolerance) return true;
+      bounds_.raise(value);
+      if (bounds_.closed()) return true;
       if (result_.sweeps < next_check) continue;
       // What the last sweeps gained is less than what is left to gain.
       const double hopeful = two_layer_ ? 2.0 : 0.3;  // looks at deep bounds cost more
@@ -188,19 +204,19 @@ class Certifier {
         continue;
       }
       check(iteration);
-      if (gap() <= options_.tolerance) return true;
-      const double hoped = 1.0 - primal_ / std::min(best_, promising_);
+      if (bounds_.closed()) return true;
+      const double hoped = bounds_.hoped();
       slow = hoped > 0.7 * last_gap ? slow + 1 : 0;
       if (slow >= 3 && may_stall) return false;
       last_gap = hoped;
       // Of deep networks looks cost much until the gap is nearly closed.
-      const bool near = !two_layer_ && gap() < 3.0 * options_.tolerance;
+      const bool near = !two_layer_ && bounds_.gap() < 3.0 * options_.tolerance;
       if (near) slow = 0;
       const Index part = near ? 8 : two_layer_ ? 4 : 2;
       next_check =
           result_.sweeps + std::max(near ? (pace + 1) / 2 : pace, (result_.sweeps - first) / part);
     }
-    if (best_ == infinity() && result_.sweeps > first && !team_.cancelled()) check(iteration);
+    if (!bounds_.exists() && result_.sweeps > first && !team_.cancelled()) check(iteration);
     return result_.sweeps >= options_.max_sweeps || !in_time();
   }
 
@@ -222,7 +238,7 @@ class Certifier {
     if (two_layer_) {
       iteration.direction(two_layer_->direction().data(),
                           two_layer_->direction().data() + problem_.weights(0).rows());
-      keep_two_layer(found);
+      bounds_.look(found[0]);
     } else {
       find_feasible(found);
     }
@@ -240,7 +256,7 @@ class Certifier {
         double smallest = infinity();
         for (Index i = 0; i < h.size(); ++i) {
           if (!(h[i] > 0.0)) continue;
-          multiplier[i] /= primal_ * h[i];
+          multiplier[i] /= bounds_.primal() * h[i];
           smallest = std::min(smallest, multiplier[i]);
         }
         if (smallest == infinity()) smallest = 1.0 / size.squaredNorm();
@@ -271,8 +287,8 @@ class Certifier {
       rung = std::min(rung + 3, ladder.size() - 1);
       found = try_inflated(t, ladder[rung]);
     }
-    while (found && rung > least && gap() > options_.tolerance && in_time() &&
-           0.4 * depth * ladder[rung] > 0.25 * gap() && try_inflated(t, ladder[rung - 1]))
+    while (found && rung > least && !bounds_.closed() && in_time() &&
+           0.4 * depth * ladder[rung] > 0.25 * bounds_.gap() && try_inflated(t, ladder[rung - 1]))
       --rung;
     rung_ = rung > 0 ? rung - 1 : 0;
   }
@@ -282,7 +298,7 @@ class Certifier {
     double factor = 1.0;
     for (Vector<double>& layer : inflated) layer /= (factor *= 1.0 + inflation);
     const double bound = deep_(inflated, options_.rigorous);
-    keep(bound, inflated);
+    bounds_.keep(bound, inflated);
     return bound < infinity();
   }
 
@@ -294,66 +310,11 @@ class Certifier {
 
   void try_closed_form() {
     if (two_layer_) {
-      std::vector<Vector<double>> theta{two_layer_->closed_form()};
-      keep_two_layer(theta);
+      bounds_.look(two_layer_->closed_form());
       return;
     }
     const std::vector<Vector<double>> t = deep_.closed_form();
-    if (!t.empty()) keep(deep_(t, options_.rigorous), t);
-  }
-
-  void keep(double bound, const std::vector<Vector<double>>& multipliers) {
-    if (!(bound < best_)) return;
-    best_ = bound;
-    multipliers_ = multipliers;
-  }
-
-  void keep_two_layer(const std::vector<Vector<double>>& theta) {
-    offer(two_layer_->estimate(theta[0], options_.tolerance), theta);
-  }
-
-  /// The eigenvalue is an estimate until it is proved, which is worth while once it is good enough.
-  void offer(double estimate, const std::vector<Vector<double>>& theta) {
-    if (!options_.rigorous) return keep(estimate, theta);
-    if (!(estimate < best_)) return;
-    if (1.0 - primal_ / estimate <= options_.tolerance) {
-      keep(two_layer_->prove(), theta);
-    } else if (estimate < promising_) {
-      promising_ = estimate;
-      promising_theta_ = theta;
-    }
-  }
-
-  /// The factorization of the deep certificate was its proof.
-  void prove_the_rest() {
-    if (!two_layer_ || !options_.rigorous || !(promising_ < best_)) return;
-    two_layer_->estimate(promising_theta_[0], options_.tolerance);
-    keep(two_layer_->prove(), promising_theta_);
-  }
-
-  /// In the order of the given neurons; t = theta / (value h) for one hidden layer.
-  void export_multipliers() {
-    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l) {
-      const Index given = problem_.given_width(l);
-      LayerMultipliers layer{Vector<double>::Zero(given),
-                             std::vector<Index>(static_cast<std::size_t>(given), 0)};
-      const Vector<double>& h = problem_.half(l);
-      for (Index i = 0; i < problem_.width(l); ++i) {
-        const auto at = static_cast<std::size_t>(i);
-        const Index neuron = problem_.kept(l)[at];
-        double t = multipliers_[l][i];
-        if (two_layer_) t = h[i] > 0.0 ? t / (best_ * h[i]) : infinity();
-        const int own = std::isfinite(t) ? std::ilogb(t) : 0;
-        layer.t[neuron] = std::isfinite(t) ? std::ldexp(t, -own) : t;
-        layer.exponents[static_cast<std::size_t>(neuron)] = own - 2 * problem_.exponents(l)[at];
-      }
-      result_.multipliers.push_back(std::move(layer));
-    }
-    result_.primal = problem_.restore_below(primal_);
-    result_.value = problem_.restore(best_);
-    if (std::isfinite(result_.value)) return;
-    result_.value = std::numeric_limits<double>::quiet_NaN();
-    result_.reason = "the bound exceeds the largest float64";
+    if (!t.empty()) bounds_.keep(deep_(t, options_.rigorous), t);
   }
 
   static constexpr int most_columns = 64;
@@ -363,11 +324,10 @@ class Certifier {
   Team& team_;
   std::chrono::steady_clock::time_point begin_;
   std::unique_ptr<TwoLayerBound> two_layer_;
+  BestBound bounds_;
   DeepBound deep_;
   bool warm_ = false;
   std::size_t rung_ = 0;
-  double primal_ = 0.0, best_ = infinity(), promising_ = infinity();
-  std::vector<Vector<double>> multipliers_, promising_theta_;
   SdpCertificate result_;
 };
 

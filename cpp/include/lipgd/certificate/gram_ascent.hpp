@@ -14,50 +14,33 @@
 #include "lipgd/reduce.hpp"
 #include "lipgd/types.hpp"
 
-// The optimum of LipSDP-Neuron for a hidden layer that is much wider than inputs and outputs
-// together. By the proofs of theorems 1 to 3 of certificates.md it is the largest of
-//   2 <J0, C> + 2 sum h_i sqrt(w_i.X w_i b_i.Y b_i)   over Z = (X C^T; C Y) >= 0 of trace 1,
-// whose gradient is K(theta) for theta_i = sqrt(b_i.Y b_i / w_i.X w_i); with one output, of
-//   |J0 X^(1/2)| + sum h_i |b_i| sqrt(w_i.X w_i)      over X >= 0 of trace 1.
+// The optimum of LipSDP-Neuron for a hidden layer that is much wider than its inputs, and one
+// output b. By the proofs of theorems 1 to 3 of certificates.md it is the largest of
+//   |J0 X^(1/2)| + sum h_i |b_i| sqrt(w_i.X w_i)   over X >= 0 of trace 1,
+// whose gradient is, but for a factor, K(theta) for theta_i = |b_i| / sqrt(w_i.X w_i).
 // For many neurons the Hessian is near a multiple of the identity, so that projected gradients with
-// steps of Barzilai and Borwein need some ten evaluations, where power iteration, whose rate is the
-// ratio of clustered eigenvalues of K, needs hundreds. Every theta on the way is a proof.
+// steps of Barzilai and Borwein need some ten evaluations. Every theta on the way is a proof.
 
 namespace lipgd {
 
 class GramAscent {
  public:
-  /// Begins at the last point of a power iteration, if there is one.
-  GramAscent(const CertificateProblem& problem, TwoLayerBound& bound, double tolerance,
-             const PowerIteration* from)
-      : problem_(problem),
-        bound_(bound),
-        tolerance_(tolerance),
-        inputs_(problem.weights(0).rows()),
-        outputs_(problem.weights(1).cols()),
-        single_(outputs_ == 1),
-        size_(single_ ? inputs_ : inputs_ + outputs_) {
+  GramAscent(const CertificateProblem& problem, TwoLayerBound& bound, double tolerance)
+      : problem_(problem), bound_(bound), tolerance_(tolerance), size_(problem.weights(0).rows()) {
     recent_.fill(std::numeric_limits<double>::infinity());
-    if (from != nullptr) {
-      start(*from);
-    } else {
-      start();
-    }
+    point_ = Matrix<double>::Identity(size_, size_) / static_cast<double>(size_);
     decompose(point_, false);
     trial_ = point_;
     evaluate();
     keep();
   }
 
-  /// Whether eigenvalues of Z are cheap beside a pass over the weights.
+  /// Whether this is the best method: for one output, where eigenvalues of X are cheap beside a
+  /// pass over the weights.
   static bool suits(const CertificateProblem& problem) {
-    const Index size = problem.weights(0).rows() + problem.weights(1).cols();
-    return problem.hidden_layers() == 1 && size <= 128 && problem.width(0) >= 4 * size;
-  }
-
-  /// Whether these evaluations are to come before any sweep.
-  static bool is_best(const CertificateProblem& problem) {
-    return problem.weights(1).cols() == 1 && problem.width(0) >= 40 * problem.weights(0).rows();
+    const Index size = problem.weights(0).rows();
+    return problem.hidden_layers() == 1 && problem.weights(1).cols() == 1 && size >= 16 &&
+           size <= 128 && problem.width(0) >= 40 * size;
   }
 
   /// What the last evaluation found: a lower bound of the optimum but for rounding, and multipliers
@@ -84,17 +67,12 @@ class GramAscent {
     while (result.columns < 64 && result.columns < root_.cols()) result.columns *= 2;
     const Index known = std::min<Index>(result.columns, root_.cols());
     const Matrix<double> root = root_.rightCols(known);  // of the largest eigenvalues
-    Matrix<double> inputs = Matrix<double>::Zero(result.columns, inputs_);
-    inputs.topRows(known) = root.topRows(inputs_).transpose();
-    const Matrix<double> outer = problem_.weights(1).transpose();
+    Matrix<double> inputs = Matrix<double>::Zero(result.columns, size_);
+    inputs.topRows(known) = root.transpose();
+    Vector<double> along = root.transpose() * bound_.linear().transpose();
+    if (!(along.squaredNorm() > 0.0)) along = Vector<double>::Unit(known, known - 1);
     Matrix<double> units = Matrix<double>::Zero(result.columns, problem_.width(0));
-    if (!single_) {
-      units.topRows(known).noalias() = root.bottomRows(outputs_).transpose() * outer;
-    } else {
-      Vector<double> along = root.transpose() * bound_.linear().transpose();
-      if (!(along.squaredNorm() > 0.0)) along = Vector<double>::Unit(known, known - 1);
-      units.topRows(known).noalias() = along * outer;
-    }
+    units.topRows(known).noalias() = along * problem_.weights(1).transpose();
     result.inputs = Eigen::Map<const Vector<double>>(inputs.data(), inputs.size());
     for (Index i = 0; i < units.cols(); ++i)
       if (!(units.col(i).squaredNorm() > 0.0)) units(known - 1, i) = 1.0;
@@ -103,38 +81,9 @@ class GramAscent {
   }
 
  private:
-  static constexpr double floor_ = 1e-7;  ///< added to Z in evaluations, so that no term has a kink
+  static constexpr double floor_ = 1e-7;  ///< added to X in evaluations, so that no term has a kink
   static constexpr double longest_ = 50.0;
   static constexpr Index strip_ = 256;
-
-  void start() {
-    point_.setZero(size_, size_);
-    if (single_) {
-      point_.diagonal().setConstant(1.0 / static_cast<double>(inputs_));
-    } else {
-      const double x = 0.5 / static_cast<double>(inputs_), y = 0.5 / static_cast<double>(outputs_);
-      point_.topLeftCorner(inputs_, inputs_).diagonal().setConstant(x);
-      point_.bottomRightCorner(outputs_, outputs_).diagonal().setConstant(y);
-      const double norm = bound_.linear().norm();
-      if (norm > 0.0) couple(bound_.linear() * (0.9 * std::sqrt(x * y) / norm));
-    }
-  }
-
-  void start(const PowerIteration& from) {
-    const IterationState state = from.state();
-    using Rows = Eigen::Map<const Matrix<double>>;
-    const Matrix<double> x = Rows(state.inputs.data(), state.columns, inputs_).transpose();
-    const Matrix<double> y = Rows(from.outputs().data(), state.columns, outputs_).transpose();
-    root_.resize(size_, state.columns);
-    root_.topRows(inputs_) = x / x.norm();
-    if (!single_) root_.bottomRows(outputs_) = y / y.norm();
-    point_ = root_ * root_.transpose() / root_.squaredNorm();
-  }
-
-  void couple(const Matrix<double>& block) {
-    point_.bottomLeftCorner(outputs_, inputs_) = block;
-    point_.topRightCorner(inputs_, outputs_) = block.transpose();
-  }
 
   /// Sets root_ to a factor of a symmetric matrix, or of the nearest positive semidefinite one of
   /// trace one.
@@ -161,7 +110,8 @@ class GramAscent {
     decompose(point_ + step_ * gradient_, true);
     trial_.noalias() = root_ * root_.transpose();
     way_ = trial_ - point_;
-    slope_ = weight() * way_.cwiseProduct(gradient_).sum();
+    slope_ =
+        0.5 * way_.cwiseProduct(gradient_).sum();  // the objective is homogeneous of degree 1/2
     fraction_ = 1.0;
   }
 
@@ -193,39 +143,33 @@ class GramAscent {
     accepted_ = true;
   }
 
-  /// The objective is homogeneous of degree one in Z, or of degree one half with one output.
-  double weight() const { return single_ ? 0.5 : 1.0; }
-
   void evaluate() {
     const double trace = root_.squaredNorm() + floor_ * static_cast<double>(size_);
-    const Vector<double> inner = lengths(problem_.weights(0), root_.topRows(inputs_));
-    const Vector<double> outer = single_ ? bound_.outer().cwiseAbs().transpose().col(0).eval()
-                                         : lengths(bound_.outer(), root_.bottomRows(outputs_));
+    const Vector<double> inner = lengths(problem_.weights(0));
+    const Vector<double> outer = bound_.outer().cwiseAbs().transpose().col(0);
     theta_ = floored(outer).cwiseQuotient(floored(inner)).cwiseMax(0x1p-400).cwiseMin(0x1p400);
     eigenvalue_ = bound_.estimate(theta_, tolerance_);
     const double coupled = coupling();
     double sum = coupled;
     for (Index i = 0; i < inner.size(); ++i) sum += problem_.half(0)[i] * inner[i] * outer[i];
-    value_ = single_ ? sum / std::sqrt(trace) : 2.0 * sum / trace;
+    value_ = sum / std::sqrt(trace);
     trial_level_ = std::log(value_);
 
     trial_gradient_ = bound_.matrix().topLeftCorner(size_, size_).selfadjointView<Eigen::Lower>();
-    if (single_ && coupled > 0.0)
+    if (coupled > 0.0)
       trial_gradient_.noalias() += bound_.linear().transpose() * (bound_.linear() / coupled);
     trial_gradient_ /= value_;
   }
 
-  /// <J0, C>, or |J0 X^(1/2)|.
+  /// |J0 X^(1/2)|.
   double coupling() const {
-    const Matrix<double> moved = bound_.linear() * root_.topRows(inputs_);
-    if (!single_) return moved.cwiseProduct(root_.bottomRows(outputs_)).sum();
+    const Matrix<double> moved = bound_.linear() * root_;
     return std::sqrt(moved.squaredNorm() + floor_ * bound_.linear().squaredNorm());
   }
 
   /// sqrt(a.(R R^T + floor I) a) for every column a.
-  template <class Rows>
-  Vector<double> lengths(const Matrix<double>& columns, const Rows& root) const {
-    const Matrix<double> transposed = root.transpose();
+  Vector<double> lengths(const Matrix<double>& columns) const {
+    const Matrix<double> transposed = root_.transpose();
     Vector<double> result(columns.cols());
     Matrix<double> image(transposed.rows(), strip_);
     for (Index begin = 0; begin < columns.cols(); begin += strip_) {
@@ -247,8 +191,6 @@ class GramAscent {
   const CertificateProblem& problem_;
   TwoLayerBound& bound_;
   double tolerance_;
-  Index inputs_, outputs_;
-  bool single_;
   Index size_;
   bool accepted_ = true;
   double step_ = 0.5, fraction_ = 1.0, slope_ = 0.0;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 #include "lipgd/certificate/problem.hpp"
+#include "lipgd/certificate/row_products.hpp"
 #include "lipgd/reduce.hpp"
 #include "lipgd/tiles.hpp"
 #include "lipgd/types.hpp"
@@ -16,72 +16,6 @@
 // owns a row of so many contiguous doubles.
 
 namespace lipgd {
-
-namespace detail {
-
-// Rows of weights that are worked on together: their sums and a row of x fit the registers.
-#if defined(__AVX512F__)
-constexpr Index iteration_doubles = 128;
-#elif defined(__AVX__)
-constexpr Index iteration_doubles = 32;
-#else
-constexpr Index iteration_doubles = 16;
-#endif
-
-/// out(r, :) = sum over j of w(r, j) x(j, :) for a group of rows of w, which has C order.
-template <int columns, int rows>
-inline void multiply_group(const double* w, Index n, const double* x, double* out) {
-  constexpr int pieces = columns / 8;
-  TileColumn sum[std::size_t{rows}][std::size_t{pieces}];
-  for (int r = 0; r < rows; ++r)
-    for (int c = 0; c < pieces; ++c) sum[r][c].setZero();
-  for (Index j = 0; j < n; ++j) {
-    TileColumn xj[std::size_t{pieces}];
-    for (int c = 0; c < pieces; ++c) xj[c] = ConstTileColumnMap(x + j * columns + c * 8);
-    for (int r = 0; r < rows; ++r) {
-      const double factor = w[r * n + j];
-      for (int c = 0; c < pieces; ++c) sum[r][c] += xj[c] * factor;
-    }
-  }
-  for (int r = 0; r < rows; ++r)
-    for (int c = 0; c < pieces; ++c) TileColumnMap(out + r * columns + c * 8) = sum[r][c];
-}
-
-/// out = w x for w of rows x n in C order, and x and out with `columns` contiguous columns.
-template <int columns>
-inline void multiply_rows(const double* w, Index rows, Index n, const double* x, double* out) {
-  constexpr int group =
-      static_cast<int>(iteration_doubles / columns > 0 ? iteration_doubles / columns : 1);
-  Index i = 0;
-  for (; i + group <= rows; i += group)
-    multiply_group<columns, group>(w + i * n, n, x, out + i * columns);
-  if constexpr (group > 2)
-    for (; i + 2 <= rows; i += 2) multiply_group<columns, 2>(w + i * n, n, x, out + i * columns);
-  for (; i < rows; ++i) multiply_group<columns, 1>(w + i * n, n, x, out + i * columns);
-}
-
-/// The length of a row.
-template <int columns>
-inline double row_norm(const double* row) {
-  TileColumn squares = ConstTileColumnMap(row).square();
-  for (int c = 1; c < columns / 8; ++c) squares += ConstTileColumnMap(row + c * 8).square();
-  return std::sqrt(add_lanes<8>(squares.data()));
-}
-
-/// Fixed pseudo-random numbers between -1 and 1.
-class Randoms {
- public:
-  explicit Randoms(std::uint64_t seed) : state_(0x9e3779b97f4a7c15u * (seed + 1)) {}
-  double next() {
-    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return 0x1p-31 * static_cast<double>(static_cast<std::int32_t>(state_ >> 32U));
-  }
-
- private:
-  std::uint64_t state_;
-};
-
-}  // namespace detail
 
 /// The point of a dilated power iteration: inputs X0 and one unit row per neuron.
 struct IterationState {
@@ -114,6 +48,26 @@ class PowerIteration {
   /// The first columns of inputs and outputs after the last sweep: a guess of a top eigenvector.
   virtual void direction(double* inputs, double* outputs) const = 0;
 };
+
+namespace detail {
+
+/// Copies rows of some columns to rows of more, filled up with small random numbers; all are random
+/// if there are none that fit.
+inline void fill_columns(int given, const Vector<double>& from, int columns, Vector<double>& to,
+                         Randoms& random) {
+  const Index rows = to.size() / columns;
+  const bool usable = given > 0 && given <= columns && from.size() == rows * given;
+  const double noise = usable ? 1e-3 : 1.0;
+  for (Index i = 0; i < rows; ++i)
+    for (int c = 0; c < columns; ++c) {
+      const bool known = usable && c < given;
+      to[i * columns + c] = known ? from[i * given + c] : noise * random.next();
+      if (known && given == columns) continue;
+      if (to[i * columns + c] == 0.0) to[i * columns + c] = 1e-12;
+    }
+}
+
+}  // namespace detail
 
 template <int columns>
 class DilatedIteration final : public PowerIteration {
@@ -197,14 +151,14 @@ class DilatedIteration final : public PowerIteration {
     return sum;
   }
 
-  /// Fewer columns than now are filled up with small random numbers.
   void begin(const IterationState& start) {
     detail::Randoms random(7);
-    fill(start.columns, start.inputs, input_, random);
+    detail::fill_columns(start.columns, start.inputs, columns, input_, random);
     input_ /= std::sqrt(sum_of_squares(input_.data(), input_.size()));
     for (std::size_t l = 0; l < layers_; ++l) {
       const Vector<double> none;
-      fill(start.columns, start.units.size() == layers_ ? start.units[l] : none, unit_[l], random);
+      detail::fill_columns(start.columns, start.units.size() == layers_ ? start.units[l] : none,
+                           columns, unit_[l], random);
       for (Index i = 0; i < problem_.width(l); ++i) {
         double* row = unit_[l].data() + i * columns;
         const double norm = detail::row_norm<columns>(row);
@@ -213,20 +167,6 @@ class DilatedIteration final : public PowerIteration {
     }
     plain_input_ = input_;
     plain_unit_ = unit_;
-  }
-
-  static void fill(int given, const Vector<double>& from, Vector<double>& to,
-                   detail::Randoms& random) {
-    const Index rows = to.size() / columns;
-    const bool usable = given > 0 && given <= columns && from.size() == rows * given;
-    const double noise = usable ? 1e-3 : 1.0;
-    for (Index i = 0; i < rows; ++i)
-      for (int c = 0; c < columns; ++c) {
-        const bool known = usable && c < given;
-        to[i * columns + c] = known ? from[i * given + c] : noise * random.next();
-        if (known && given == columns) continue;
-        if (to[i * columns + c] == 0.0) to[i * columns + c] = 1e-12;
-      }
   }
 
   double forward() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <utility>
@@ -143,7 +144,7 @@ class CertificateProblem {
     }
     for (std::size_t l = layers.size(); l-- > 0;) {
       std::vector<char> used(static_cast<std::size_t>(layers[l].cols), 0);
-      for (Index i = 0; i < layers[l].rows; ++i)
+      for (Index i = 0; i < layers[l].rows && used != alive[l]; ++i)
         if (alive[l + 1][static_cast<std::size_t>(i)] != 0)
           for (Index j = 0; j < layers[l].cols; ++j)
             if (layers[l].data[i * layers[l].cols + j] != 0.0)
@@ -183,14 +184,21 @@ class CertificateProblem {
 
   /// The exponent of the largest entry of each row that acts, with the inputs' exponents.
   std::vector<Index> row_exponents(const WeightView& layer, std::size_t l) const {
+    const std::vector<Index>& own = exponents_[l];
+    const bool same = std::count(own.begin(), own.end(), own[0]) == std::ptrdiff_t(own.size());
     std::vector<Index> result;
     for (const Index i : kept_[l + 1]) {
+      const double* row = layer.data + i * layer.cols;
       Index largest = std::numeric_limits<Index>::min();
+      double size = 0.0;
       for (std::size_t j = 0; j < kept_[l].size(); ++j) {
-        const double x = layer.data[i * layer.cols + kept_[l][j]];
-        if (x != 0.0) largest = std::max(largest, std::ilogb(x) + exponents_[l][j]);
+        const double x = row[kept_[l][j]];
+        if (same)
+          size = std::max(size, std::abs(x));
+        else if (x != 0.0)
+          largest = std::max(largest, std::ilogb(x) + own[j]);
       }
-      result.push_back(largest);
+      result.push_back(same && size > 0.0 ? std::ilogb(size) + own[0] : largest);
     }
     return result;
   }
@@ -199,18 +207,29 @@ class CertificateProblem {
     const auto& inputs = kept_[l];
     const auto& outputs = kept_[l + 1];
     Matrix<double> to(static_cast<Index>(inputs.size()), static_cast<Index>(outputs.size()));
-    for (std::size_t i = 0; i < outputs.size(); ++i)
-      for (std::size_t j = 0; j < inputs.size(); ++j) {
-        const double x = layer.data[outputs[i] * layer.cols + inputs[j]];
-        const Index exponent = exponents_[l][j] - rows[i];
-        const double y =
-            std::abs(exponent) < 1000 ? x * power(exponent) : detail::scaled(x, exponent);
-        to(static_cast<Index>(j), static_cast<Index>(i)) = y;
-        lossy_ = lossy_ || (x != 0.0 && std::abs(y) < 0x1p-900);
+    std::vector<double> powers;  // of the inputs, if none of them is extreme
+    for (const Index exponent : exponents_[l])
+      if (std::abs(exponent) < 500) powers.push_back(power(exponent));
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const double* row = layer.data + outputs[i] * layer.cols;
+      double* column = to.col(static_cast<Index>(i)).data();
+      if (powers.size() == inputs.size() && std::abs(rows[i]) < 500) {
+        const double own = power(-rows[i]);
+        for (std::size_t j = 0; j < inputs.size(); ++j)
+          column[j] = row[inputs[j]] * (powers[j] * own);
+      } else {
+        for (std::size_t j = 0; j < inputs.size(); ++j)
+          column[j] = shifted(row[inputs[j]], exponents_[l][j] - rows[i]);
       }
+      for (std::size_t j = 0; j < inputs.size(); ++j)
+        lossy_ = lossy_ || (std::abs(column[j]) < 0x1p-900 && row[inputs[j]] != 0.0);
+    }
     weights_.push_back(std::move(to));
   }
 
+  static double shifted(double x, Index exponent) {
+    return std::abs(exponent) < 1000 ? x * power(exponent) : detail::scaled(x, exponent);
+  }
   static double power(Index exponent) { return std::ldexp(1.0, static_cast<int>(exponent)); }
 
   /// The exponent of |W|_F / sqrt(min(n_in, n_out)), near that of the gain of the layer.

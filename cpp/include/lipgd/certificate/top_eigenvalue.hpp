@@ -14,12 +14,14 @@
 
 namespace lipgd {
 
+/// Up to this size eigenvalues are exact but for rounding.
+constexpr Index dense_eigenvalues = 96;
+
 /// The largest eigenvalue of a symmetric matrix to about the tolerance, from below up to rounding;
 /// x is a guess of its eigenvector and becomes a better one. The lower triangle is read.
 inline double top_eigenvalue(const Matrix<double>& a, double tolerance, Vector<double>& x) {
   const Index n = a.rows();
-  constexpr Index dense = 96;
-  if (n <= dense) {
+  if (n <= dense_eigenvalues) {
     const Eigen::SelfAdjointEigenSolver<Matrix<double>> solver(a, Eigen::EigenvaluesOnly);
     return solver.eigenvalues()[n - 1];
   }

@@ -51,34 +51,23 @@ class TwoLayerBound {
     return top_;
   }
 
-  /// A bound of the formal constant that counts every rounding, from the K and the eigenvalue of
-  /// the last estimate; infinite if none is proved.
-  double prove() {
-    TiledSymmetric tiled;
-    copy_to(tiled);
-    const double least = 1e-13 * static_cast<double>(size()) * std::abs(top_);
-    double proved = infinity(), failed = 0.0;  // steps above the eigenvalue
-    double step = least;
-    for (int attempt = 0; attempt < 60 && step < infinity(); ++attempt) {
-      if (cholesky_.factor(tiled, top_ + step)) {
-        proved = step;
-      } else {
-        failed = step;
-        if (attempt < 2) failed -= look_elsewhere();
-      }
-      if (proved <= std::max(4.0 * failed, least) || proved <= 1e-7 * top_) break;
-      step = proved < infinity() ? std::sqrt(std::max(failed, least) * proved)
-                                 : 8.0 * std::max(failed, least);
-    }
-    if (!(proved < infinity())) return infinity();
-    // Lemma 7 for the computed shift I - K, whose diagonal errs by another rounding.
-    const auto n = static_cast<double>(size());
-    const double shift = top_ + proved;
-    const double trace =
-        (n * shift - k_.trace()) * detail::safely + detail::unit_roundoff * n * std::abs(shift);
-    const double pivots = (detail::rounding(size() + 16) + 4.0 * detail::unit_roundoff) *
-                          std::max(trace, 0.0) * detail::safely;
-    return (shift + pivots + error_) * (1.0 + 8.0 * detail::unit_roundoff);
+  /// The part of the eigenvalue that a proof adds if it succeeds at once.
+  double proof_adds(double tolerance) const {
+    const double least = 1e-13 * static_cast<double>(size());
+    return size() <= dense_eigenvalues ? least : std::max(least, 0.02 * tolerance);
+  }
+
+  /// A bound of the formal constant from the K and the eigenvalue of the last estimate, infinite if
+  /// none is found. It counts every rounding if it is to be rigorous. Few factorizations are tried
+  /// if only bounds below the limit are of use.
+  double prove(double limit, double tolerance, bool rigorous) {
+    if (!rigorous && size() <= dense_eigenvalues) return top_;
+    copy_to(tiled_);
+    const double least = proof_adds(tolerance) * std::abs(top_);
+    const bool few = size() > dense_eigenvalues && limit < infinity();
+    const double shift =
+        few ? shift_below(limit * (1.0 - 1e-3 * tolerance), least) : any_shift(least, tolerance);
+    return rigorous ? enlarged(shift) : shift;
   }
 
   /// The better theta of the closed forms: |b_i| / |w_i|, or one number for all given neurons, each
@@ -96,10 +85,58 @@ class TwoLayerBound {
  private:
   static double infinity() { return std::numeric_limits<double>::infinity(); }
 
+  /// A shift s of which s I - K has a factorization, not above a first one; a second one is tried
+  /// near the eigenvalue that inverse iteration shows.
+  double shift_below(double first, double least) {
+    if (!cholesky_.factor(tiled_, first)) return infinity();
+    Vector<double> x = Vector<double>::Zero(tiled_.padded_size());
+    x.head(size()) = direction_;
+    double inverse = 0.0;
+    for (int pass = 0; pass < 6; ++pass) {
+      x /= std::sqrt(sum_of_squares(x.data(), x.size()));
+      const Vector<double> before = x;
+      cholesky_.solve(x.data());
+      inverse = dot(before.data(), x.data(), x.size());
+    }
+    top_ = std::max(top_, first - 1.0 / inverse);
+    const double second = top_ + std::max(0.3 * (first - top_), least);
+    return second < 0.99 * first + 0.01 * top_ && cholesky_.factor(tiled_, second) ? second : first;
+  }
+
+  /// A shift s of which s I - K has a factorization, a little above the eigenvalue.
+  double any_shift(double least, double tolerance) {
+    double proved = infinity(), failed = 0.0;  // steps above the eigenvalue
+    double step = least;
+    for (int attempt = 0; attempt < 60 && step < infinity(); ++attempt) {
+      if (cholesky_.factor(tiled_, top_ + step)) {
+        proved = step;
+      } else {
+        failed = step;
+        if (attempt < 2) failed -= look_elsewhere(tolerance);
+      }
+      if (proved <= std::max(4.0 * failed, least) || proved <= 0.1 * tolerance * top_) break;
+      step = proved < infinity() ? std::sqrt(std::max(failed, least) * proved)
+                                 : 8.0 * std::max(failed, least);
+    }
+    return top_ + proved;
+  }
+
+  /// Lemma 7 for the computed shift I - K, whose diagonal errs by another rounding, and the errors
+  /// of K.
+  double enlarged(double shift) const {
+    if (!(shift < infinity())) return infinity();
+    const auto n = static_cast<double>(size());
+    const double trace =
+        (n * shift - k_.trace()) * detail::safely + detail::unit_roundoff * n * std::abs(shift);
+    const double pivots = (detail::rounding(size() + 16) + 4.0 * detail::unit_roundoff) *
+                          std::max(trace, 0.0) * detail::safely;
+    return (shift + pivots + error_) * (1.0 + 8.0 * detail::unit_roundoff);
+  }
+
   /// Looks for a larger eigenvalue from a random start; by how much the known one grows.
-  double look_elsewhere() {
+  double look_elsewhere(double tolerance) {
     Vector<double> start = Vector<double>::Zero(size());
-    const double other = top_eigenvalue(k_, 1e-8, start);
+    const double other = top_eigenvalue(k_, 0.01 * tolerance, start);
     const double growth = std::max(other - top_, 0.0);
     top_ += growth;
     return growth;
@@ -157,6 +194,7 @@ class TwoLayerBound {
   double products_ = 0.0, error_ = 0.0, top_ = 0.0;
   Matrix<double> outer_, linear_, inner_, scaled_outer_, k_;
   Vector<double> inner_squares_, outer_squares_, direction_;
+  TiledSymmetric tiled_;
   TiledCholesky cholesky_;
 };
 
