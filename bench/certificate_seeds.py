@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
-
 import numpy as np
 
 import lipgd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from cases.certificates import SPEED
 from tables import duration, table
 

@@ -133,6 +133,74 @@ def test_wide_layers_need_few_evaluations(level: str, outputs: int) -> None:
     assert [ends.shape for _, ends in guessed.neurons] == [(3, 3000)]
 
 
+def largest_eigenvalue(weights: list[Matrix], low: float, high: float, found: Certificate) -> float:
+    """Return that of K(theta) of section 3, for theta as the multipliers say."""
+    (inner, outer), (t,), (exponents,) = weights, found.multipliers, found.exponents
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    theta = np.ldexp(t, exponents) * half * found.value
+    linear = middle * outer @ inner
+    k = np.block(
+        [
+            [inner.T @ ((half * theta)[:, None] * inner), linear.T],
+            [linear, (outer * (half / theta)) @ outer.T],
+        ]
+    )
+    return float(np.linalg.eigvalsh(k)[-1])
+
+
+@pytest.mark.parametrize("rigorous", [True, False])
+@pytest.mark.parametrize("sizes", [(150, 400, 5), (60, 90, 80), (100, 900, 1)])
+def test_bounds_are_above_clustered_eigenvalues(
+    level: str, sizes: tuple[int, int, int], rigorous: bool
+) -> None:
+    # At the optimum many eigenvalues of K agree to 1e-5: a few Lanczos steps are below the largest.
+    for seed in range(3):
+        weights = draw(np.random.default_rng(seed), *sizes)
+        for low, high in SLOPES[:2]:
+            found = bound(weights, low, high, rigorous=rigorous)
+            largest = largest_eigenvalue(weights, low, high, found)
+            assert largest * (1 - 1e-13) <= found.value <= largest * (1 + 1e-4)
+            assert found.primal <= largest
+            assert found.gap <= 1e-4
+            assert found.sweeps <= 150
+
+
+def test_a_saddle_of_too_few_columns_is_left(level: str) -> None:
+    # The optimum of 22 inputs and outputs and 4,000 neurons has more than eight dimensions.
+    weights = draw(np.random.default_rng(1), 18, 4000, 4)
+    found = bound(weights, -0.1, 1.1)
+    assert found.gap <= 1e-4
+    assert found.state[0] > 8
+
+
+@pytest.mark.parametrize("fixed", [(True, False), (False, True), (True, True)])
+def test_layers_of_known_slopes_are_matrices(fixed: tuple[bool, bool]) -> None:
+    rng = np.random.default_rng(9)
+    weights = draw(rng, 5, 9, 8, 3)
+    lo, hi = [np.zeros(9), np.zeros(8)], [np.ones(9), np.ones(8)]
+    for layer, is_fixed in enumerate(fixed):
+        if is_fixed:
+            lo[layer] = hi[layer] = rng.integers(0, 2, len(lo[layer])) * 0.75
+    found = certify(weights, lo, hi, projections=2)
+    if all(fixed):
+        exact = np.linalg.norm(weights[2] * lo[1] @ (weights[1] * lo[0]) @ weights[0], 2)
+        assert exact * (1 - 1e-15) <= found.value <= exact * (1 + 1e-8)
+        assert not found.neurons
+    else:
+        short = (
+            [weights[1] * lo[0] @ weights[0], weights[2]]
+            if fixed[0]
+            else [weights[0], weights[2] * lo[1] @ weights[1]]
+        )
+        free = fixed.index(False)
+        shorter = certify(short, [lo[free]], [hi[free]])
+        assert found.value == pytest.approx(shorter.value, rel=1e-12)
+        assert found.value > shorter.value  # by what the product may have lost
+        assert [ends.shape for _, ends in found.neurons] == [(2, 9), (2, 8)]
+    for is_fixed, t in zip(fixed, found.multipliers, strict=True):
+        assert np.isinf(t).all() == is_fixed
+
+
 def test_the_bound_does_not_move_with_the_scale_of_neurons() -> None:
     rng = np.random.default_rng(1)
     for sizes in ([6, 30, 3], [6, 20, 15, 2]):

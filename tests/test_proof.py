@@ -58,6 +58,20 @@ def test_certificates_are_proved_and_smaller_values_are_not(
     assert not proved(weights, *slopes, factor=0.999)
 
 
+@pytest.mark.parametrize("fixed", [0, 1])
+def test_layers_of_known_slopes_are_proved_without_multipliers(fixed: int) -> None:
+    rng = np.random.default_rng(3)
+    weights = [rng.normal(size=shape) for shape in ((5, 3), (4, 5), (2, 4))]
+    lo, hi = [np.zeros(5), np.zeros(4)], [np.ones(5), np.ones(4)]
+    lo[fixed] = hi[fixed] = rng.uniform(-1, 1, len(lo[fixed]))
+    found = certify(weights, lo, hi)
+    pairs = zip(found.multipliers, found.exponents, strict=True)
+    multipliers = [[multiplier(*pair) for pair in zip(t, e, strict=True)] for t, e in pairs]
+    statement = [exact(matrix) for matrix in weights], exact(lo), exact(hi), multipliers
+    assert proof.is_bound(*statement, Fraction(found.value))
+    assert not proof.is_bound(*statement, Fraction(0.999 * found.value))
+
+
 def test_dead_and_zero_networks() -> None:
     rng = np.random.default_rng(0)
     w = [rng.normal(size=(6, 3)), rng.normal(size=(2, 6))]

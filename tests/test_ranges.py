@@ -14,6 +14,7 @@ import torch
 import lipgd
 from lipgd.lipschitz import Ball, Box, Model, read
 from lipgd.lipschitz._ellipsoid import Ellipsoids
+from lipgd.lipschitz._local import Regions, slopes_on
 from lipgd.lipschitz._ranges import slope_range, value_range
 
 KINDS = [
@@ -117,6 +118,20 @@ def test_slopes_on_a_region_enclose_sampled_ones(name: str, depth: int) -> None:
         for a, b, slopes in zip(low, high, slopes_at(model, points), strict=True):
             assert (a <= slopes.min(axis=0) + 1e-12).all()
             assert (b >= slopes.max(axis=0) - 1e-12).all()
+
+
+@pytest.mark.parametrize("norm", [2, math.inf])
+def test_regions_of_a_stack_are_those_alone(norm: float) -> None:
+    rng = np.random.default_rng(4)
+    model = draw("silu", [4, 12, 12, 12, 2], scale=2.0)
+    centers, radii = rng.normal(size=(6, 4)), rng.uniform(0, 1, 6)
+    radii[2], radii[4] = 0.0, 1e200  # nothing is proved of one, which leaves the others alone
+    together = slopes_on(model, Regions.balls(centers, radii, norm))
+    for i in range(6):
+        alone = Ball(centers[i], radii[i], norm).slopes(model)
+        for rows, row in zip(together, alone, strict=True):
+            for stack, single in zip(rows, row, strict=True):
+                assert np.abs(stack[i] - single).max() <= 1e-12
 
 
 @pytest.mark.parametrize("name", ["tanh", "silu", "relu"])

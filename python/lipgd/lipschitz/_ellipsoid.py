@@ -88,9 +88,9 @@ def _proved_inverses(
 ) -> tuple[DoubleArray, DoubleArray, npt.NDArray[np.bool_]]:
     """Return matrices X, the multipliers N, and for which of them the inequality is proved."""
     eye = np.eye(y.shape[1])
-    finite = np.isfinite(y).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(y).all(axis=(1, 2)))
     y = np.where(finite[:, None, None], y, eye)
-    size = np.linalg.eigvalsh(y)[:, -1:]
+    size = np.asarray(np.linalg.eigvalsh(y)[:, -1:], np.float64)
     n = h * (h + np.maximum(np.abs(m), 1e-3 * h)) * size
     largest = n.max(axis=1, keepdims=True)
     n = np.maximum(n, np.maximum(np.maximum(1e-7 * largest, 1e-14 * size), 2.0**-900))

@@ -104,7 +104,8 @@ class _Walk:
         error, bias_error = model.weight_errors[layer], model.bias_errors[layer]
         last = layer + 2 == len(model.weights)  # behind the last hidden layer nobody asks
         center, center_error = self._center(matrix, bias, error, bias_error)
-        spread = self._spread(matrix, error, layer > 0, not last)
+        # Behind the first matrix the linear bounds are the exact ranges.
+        spread = self._spread(matrix, error, layer > 0 or not last)
         low, high = self._interval(matrix, bias, error, bias_error)
         low = np.fmax(low, (center - (center_error + spread)) - _eps(center))
         high = np.fmin(high, (center + (center_error + spread)) + _eps(center))
@@ -124,7 +125,7 @@ class _Walk:
         carried = self.point_error @ sizes + error * _norm(far + self.point_error)[:, None]
         return value, (rounding + carried + bias_error) * _SAFELY + _TINY
 
-    def _spread(self, matrix: DoubleArray, error: float, behind: bool, goes_on: bool) -> DoubleArray:
+    def _spread(self, matrix: DoubleArray, error: float, ellipsoids: bool) -> DoubleArray:
         """Return how far the values on the regions can be from those at the centers."""
         sizes, regions = np.abs(matrix).T, self.regions
         off = error * _norm(self.spread)[:, None]
@@ -143,8 +144,7 @@ class _Walk:
         bounds.append((regions.reach(self.linear) + whole) * _SAFELY + _TINY)
         if max(matrix.shape) > _WIDEST:
             self.ellipsoids = None
-        # Behind the first matrix the linear bounds are the exact ranges.
-        if self.ellipsoids is not None and (behind or goes_on):
+        if self.ellipsoids is not None and ellipsoids:
             self.image = self.ellipsoids.through(matrix, error)
             bounds.append(np.sqrt(np.diagonal(self.image, axis1=1, axis2=2)) * _SAFELY + _TINY)
         best = bounds[0]
@@ -204,7 +204,8 @@ def _times(rows: DoubleArray, vectors: DoubleArray) -> DoubleArray:
 
 
 def _norm(rows: DoubleArray) -> DoubleArray:
-    return np.asarray(np.linalg.norm(rows, axis=1) * _SAFELY)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.linalg.norm(rows, axis=1) * _SAFELY)
 
 
 def _eps(value: DoubleArray) -> DoubleArray:
