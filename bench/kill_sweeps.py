@@ -5,9 +5,10 @@
 Each trial starts a sweep of short and long trainings in a session of its own, kills the whole
 session with ``kill -9`` at a random moment, once to three times, lets the same program finish and
 compares the table with that of an unbroken sweep, byte by byte. Then the same for a training on
-three processes of MPI, of which one is killed at random: the others must be gone within 10 s, and
-the training that goes on from the checkpoint, on two processes, must give the bits of an unbroken
-one. Prints how often that held, and writes ``results/kill_sweeps.json``.
+three processes of MPI, of which one at random is killed, or raises at a random step: the others
+must be gone within 10 s with one message (of the launcher about the killed process, of lipgd about
+the one that raised), and the training that goes on from the checkpoint, on two processes, must give
+the bits of an unbroken one. Prints how often that held, and writes ``results/kill_sweeps.json``.
 """
 
 from __future__ import annotations
@@ -54,12 +55,19 @@ X = np.random.default_rng(0).normal(size=(3000, 5))
 y = np.sin(X[:, 0])
 net = lipgd.Network.create([5, 40, 1], activation="silu")
 folder, steps, resume = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "resume"
+victim, last = int(sys.argv[4]), int(sys.argv[5])
 state = folder + "/state.npz"
+
+def fail(snapshot):
+    if MPI.COMM_WORLD.rank == victim and snapshot.step >= last:
+        raise RuntimeError("something broke")
+
 run = distributed.train(
     net, X[rows], y[rows], rate=0.05, steps=steps, momentum=0.5,
     constraint=lipgd.LipschitzTarget(2.0, rescale_initial=True), record=["risk"], record_every=50,
     checkpoint=state if sys.argv[3] != "whole" else None,
     checkpoint_every=40 if sys.argv[3] != "whole" else None,
+    callback=fail if victim >= 0 else None, callback_every=10 if victim >= 0 else None,
     resume=state if resume else None)
 content = run.network._flat.tobytes() + run.history.to_numpy().tobytes()
 text = f"{run.status} {run.steps} {hashlib.sha256(content).hexdigest()}"
@@ -68,6 +76,8 @@ for line in MPI.COMM_WORLD.gather(text) or []:
     print(line)
 """
 STEPS = 1500
+#: How launchers and lipgd tell that a process ended all.
+MESSAGES = ("BAD TERMINATION", "exited on signal", "failed, and ends all")
 
 
 def main() -> None:
@@ -78,14 +88,20 @@ def main() -> None:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         sweeps = killed_sweeps(Path(name), options.trials, draw)
-        trainings = killed_trainings(Path(name), options.trials, draw)
+        killed = broken_trainings(Path(name), options.trials, draw, raising=False)
+        raised = broken_trainings(Path(name), options.trials, draw, raising=True)
     same = sum(trial["same"] for trial in sweeps)
     print(f"sweeps: {same} of {len(sweeps)} gave the table of an unbroken one")
-    same = sum(trial["same"] for trial in trainings)
-    slowest = max(trial["seconds_to_end"] for trial in trainings)
-    print(f"trainings: {same} of {len(trainings)} gave the bits of an unbroken one;")
-    print(f"the other processes were gone after at most {slowest:.2f} s")
-    RESULTS.write_text(json.dumps({"sweeps": sweeps, "trainings": trainings}, indent=1) + "\n")
+    for words, trials in (("killed", killed), ("that raises", raised)):
+        same = sum(trial["same"] for trial in trials)
+        broken = [trial for trial in trials if trial["broken"]]
+        slowest = max(trial["seconds_to_end"] for trial in broken)
+        once = sum(trial["messages"] == 1 for trial in broken)
+        print(f"trainings with a process {words}: {same} of {len(trials)} gave the bits of an")
+        print(f"unbroken one; {len(broken)} ended early, within {slowest:.2f} s, {once} of them")
+        print("with one message")
+    facts = {"sweeps": sweeps, "trainings_killed": killed, "trainings_raised": raised}
+    RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def killed_sweeps(folder: Path, trials: int, draw: random.Random) -> list[dict[str, Any]]:
@@ -122,20 +138,24 @@ def killed_sweeps(folder: Path, trials: int, draw: random.Random) -> list[dict[s
     return found
 
 
-def killed_trainings(folder: Path, trials: int, draw: random.Random) -> list[dict[str, Any]]:
+def broken_trainings(
+    folder: Path, trials: int, draw: random.Random, raising: bool
+) -> list[dict[str, Any]]:
     program = folder / "training.py"
     program.write_text(TRAINING)
     beside = Path(sys.executable).parent / "mpiexec"
     launcher = str(beside) if beside.exists() else "mpiexec"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
-    def start(processes: int, name: str, how: str) -> subprocess.Popen[str]:
+    def start(
+        processes: int, name: str, how: str, victim: int = -1, step: int = 0
+    ) -> subprocess.Popen[str]:
         (folder / name).mkdir(exist_ok=True)
-        arguments = [sys.executable, str(program), str(folder / name), str(STEPS), how]
+        arguments = [program, folder / name, STEPS, how, victim, step]
         return subprocess.Popen(
-            [launcher, "-n", str(processes), *arguments],
+            [launcher, "-n", str(processes), sys.executable, *map(str, arguments)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=environment,
             text=True,
         )
@@ -143,27 +163,49 @@ def killed_trainings(folder: Path, trials: int, draw: random.Random) -> list[dic
     whole = set(start(1, "one", "whole").communicate()[0].splitlines())
     found = []
     for trial in range(trials):
-        name = f"training{trial}"
-        process = start(3, name, "save")
-        state = folder / name / "state.npz"
-        while not state.exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 0.6))
-        ranks = below(process.pid, str(program))
-        victim = draw.randrange(3)
-        if len(ranks) == 3:
-            os.kill(ranks[victim], signal.SIGKILL)
-        begin = time.perf_counter()
-        process.communicate()
-        seconds = time.perf_counter() - begin
-        ended_early = process.returncode != 0
+        name, victim = f"{'raised' if raising else 'killed'}-{trial}", draw.randrange(3)
+        if raising:
+            process = start(3, name, "save", victim, draw.randrange(40, STEPS))
+            begin = None
+        else:
+            process = start(3, name, "save")
+            begin = killed_at_random(process, program, folder / name / "state.npz", victim, draw)
+        errors, seconds = watched(process, begin)
         resumed = set(start(2, name, "resume").communicate()[0].splitlines())
         same = resumed == whole and len(whole) == 1
         found.append(
-            {"victim": victim, "killed": ended_early, "seconds_to_end": seconds, "same": same}
+            {
+                "victim": victim,
+                "broken": process.returncode != 0,
+                "seconds_to_end": seconds,
+                "messages": sum(errors.count(words) for words in MESSAGES),
+                "same": same,
+            }
         )
-        print(f"training {trial + 1}: {same}", file=sys.stderr, flush=True)
+        print(f"{name}: {found[-1]}", file=sys.stderr, flush=True)
     return found
+
+
+def killed_at_random(
+    process: subprocess.Popen[str], program: Path, state: Path, victim: int, draw: random.Random
+) -> float:
+    """Kill a process after the first checkpoint, and return when."""
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(draw.uniform(0.0, 0.6))
+    ranks = below(process.pid, str(program))
+    if len(ranks) == 3:
+        os.kill(ranks[victim], signal.SIGKILL)
+    return time.perf_counter()
+
+
+def watched(process: subprocess.Popen[str], begin: float | None) -> tuple[str, float]:
+    """Return what a program says, and how long it lives after it began to end, or to say it."""
+    assert process.stderr is not None
+    errors = process.stderr.readline()
+    begin = begin or time.perf_counter()
+    errors += process.communicate()[1]
+    return errors, time.perf_counter() - begin
 
 
 def below(pid: int, words: str) -> list[int]:

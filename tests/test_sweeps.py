@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -96,6 +97,37 @@ def test_a_dask_cluster_gives_the_same_table():
     assert table == expected
     assert len(set(workers.column("process"))) == 2
     assert os.getpid() not in workers.column("process")
+
+
+def test_backends_that_answer_at_the_end_are_asked_a_little_at_a_time(tmp_path, monkeypatch):
+    """The backend of Ray is such a one; without a number of jobs it would take one worker."""
+    import joblib
+    from joblib._parallel_backends import ThreadingBackend
+
+    class AtTheEnd(ThreadingBackend):
+        supports_return_generator = False
+
+        def effective_n_jobs(self, n_jobs):
+            return {None: 1, -1: 2}.get(n_jobs, n_jobs)
+
+    joblib.register_parallel_backend("at_the_end", AtTheEnd)
+    monkeypatch.setattr(_engines, "_BATCH_SECONDS", 0.0)
+    calls = []
+    add = _store.Store.add
+    monkeypatch.setattr(_store.Store, "add", lambda *a, **k: (calls.append(1), add(*a, **k)))
+    expected = lipgd.sweep(SETTINGS, GRID, seeds=4, jobs=1)
+    for options in ({}, {"n_jobs": -1}, {"n_jobs": 1}):
+        with joblib.parallel_config(backend="at_the_end", **options):
+            assert lipgd.sweep(SETTINGS, GRID, seeds=4) == expected
+            threads = lipgd.sweep(thread, {"a": list(range(12))}, out=tmp_path / str(options))
+        alone = set(threads.column("thread")) == {threading.get_ident()}
+        assert alone == (options.get("n_jobs") == 1)
+    assert len(calls) == 3 * 12
+
+
+def thread(a, seed):
+    time.sleep(0.02)
+    return {"thread": threading.get_ident()}
 
 
 def process(a, seed):

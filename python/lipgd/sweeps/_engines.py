@@ -41,9 +41,9 @@ def run_cells(
     """Run a task on all arguments, and yield the outcomes in batches, in any order."""
     if not arguments:
         return
-    chosen = _chosen_workers()
+    chosen = _chosen_backend()
     if chosen is not None:
-        yield from _on_backend(task, arguments, chosen)
+        yield from _on_backend(task, arguments, *chosen)
         return
     limit = math.inf if jobs == 1 else _PILOT_SECONDS
     began = time.perf_counter()
@@ -85,18 +85,18 @@ def _in_turn(
 
 
 def _on_backend(
-    task: Task, arguments: Sequence[dict[str, Any]], workers: int
+    task: Task, arguments: Sequence[dict[str, Any]], jobs: int, workers: int
 ) -> Iterator[list[Outcome]]:
     """Run cells where the caller chose: some to see how long one takes, then batches."""
     first = min(len(arguments), workers)
     seconds = []
-    for outcomes in _joblib(task, _batches(arguments[:first], 0, 1), jobs=None):
+    for outcomes in _joblib(task, _batches(arguments[:first], 0, 1), jobs):
         seconds += [outcome.seconds for outcome in outcomes]
         yield outcomes
     rest = len(arguments) - first
     if rest:
         size = _batch_size(sum(seconds) / first, rest, workers)
-        yield from _joblib(task, _batches(arguments, first, size), jobs=None)
+        yield from _joblib(task, _batches(arguments, first, size), jobs)
 
 
 def run_batch(task: Task, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Outcome]:
@@ -127,8 +127,11 @@ def _batches(
     ]
 
 
-def _chosen_workers() -> int | None:
-    """Return how many workers a backend has that the caller chose with joblib.parallel_config."""
+def _chosen_backend() -> tuple[int, int] | None:
+    """Return what joblib calls the number of jobs, and how many workers these are.
+
+    None if the caller has chosen no backend with joblib.parallel_config.
+    """
     try:
         from joblib import effective_n_jobs
         from joblib.parallel import get_active_backend
@@ -137,19 +140,31 @@ def _chosen_workers() -> int | None:
     backend, jobs = get_active_backend()
     if type(backend).__name__ == "LokyBackend" and jobs in (None, 1):
         return None
-    return max(1, int(effective_n_jobs(jobs)))
+    # Some backends take no number for one worker, others for all of them.
+    jobs = -1 if jobs is None else int(jobs)
+    return jobs, max(1, int(effective_n_jobs(jobs)))
 
 
 def _joblib(
-    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int | None
+    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
 ) -> Iterator[list[Outcome]]:
     try:
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed, effective_n_jobs
+        from joblib.parallel import get_active_backend
     except ImportError:
-        yield from _processes(task, batches, jobs or 1)
+        yield from _processes(task, batches, jobs)
         return
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-    yield from parallel(delayed(run_batch)(task, batch) for batch in batches)
+    calls = [delayed(run_batch)(task, batch) for batch in batches]
+    if get_active_backend()[0].supports_return_generator:
+        options = {"return_as": "generator_unordered", "batch_size": 1}
+        yield from Parallel(n_jobs=jobs, **options)(calls)
+        return
+    # Such a backend, like that of Ray, answers when all is done: it is asked a little at a time, so
+    # that what is finished reaches the disk.
+    some = _ROUNDS * max(1, int(effective_n_jobs(jobs)))
+    with Parallel(n_jobs=jobs, batch_size=1) as workers:
+        for begin in range(0, len(calls), some):
+            yield from workers(calls[begin : begin + some])
 
 
 def _processes(
