@@ -6,8 +6,8 @@ Each trial starts a sweep of short and long trainings in a session of its own, k
 session with ``kill -9`` at a random moment, once to three times, lets the same program finish and
 compares the table with that of an unbroken sweep, byte by byte. Then the same for a training on
 three processes of MPI, of which one at random is killed, or raises at a random step: the others
-must be gone within 10 s with one message (of the launcher about the killed process, of lipgd about
-the one that raised), and the training that goes on from the checkpoint, on two processes, must give
+must be gone within 10 s with one message (of MPI about the killed process, of lipgd about the one
+that raised), and the training that goes on from the checkpoint, on two processes, must give
 the bits of an unbroken one. Prints how often that held, and writes ``results/kill_sweeps.json``.
 """
 
@@ -76,32 +76,45 @@ for line in MPI.COMM_WORLD.gather(text) or []:
     print(line)
 """
 STEPS = 1500
-#: How launchers and lipgd tell that a process ended all.
-MESSAGES = ("BAD TERMINATION", "exited on signal", "failed, and ends all")
+PARTS = ("sweeps", "killed", "raised")
+#: How launchers, or the library of a survivor, tell that a process was killed.
+KILLED = ("BAD TERMINATION", "exited on signal", "Fatal error in")
+#: How lipgd tells that one raised.
+RAISED = ("failed, and ends all",)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=PARTS)
     options = parser.parse_args()
-    draw = random.Random(options.seed)
-    with tempfile.TemporaryDirectory() as name:
-        sweeps = killed_sweeps(Path(name), options.trials, draw)
-        killed = broken_trainings(Path(name), options.trials, draw, raising=False)
-        raised = broken_trainings(Path(name), options.trials, draw, raising=True)
-    same = sum(trial["same"] for trial in sweeps)
-    print(f"sweeps: {same} of {len(sweeps)} gave the table of an unbroken one")
-    for words, trials in (("killed", killed), ("that raises", raised)):
-        same = sum(trial["same"] for trial in trials)
-        broken = [trial for trial in trials if trial["broken"]]
-        slowest = max(trial["seconds_to_end"] for trial in broken)
-        once = sum(trial["messages"] == 1 for trial in broken)
-        print(f"trainings with a process {words}: {same} of {len(trials)} gave the bits of an")
-        print(f"unbroken one; {len(broken)} ended early, within {slowest:.2f} s, {once} of them")
-        print("with one message")
-    facts = {"sweeps": sweeps, "trainings_killed": killed, "trainings_raised": raised}
-    RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+    facts = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for part in [options.only] if options.only else PARTS:
+        draw = random.Random(options.seed)
+        with tempfile.TemporaryDirectory() as name:
+            if part == "sweeps":
+                trials = killed_sweeps(Path(name), options.trials, draw)
+            else:
+                trials = broken_trainings(Path(name), options.trials, draw, part == "raised")
+        facts[part] = trials
+        print(summary(part, trials))
+    kept = {part: facts[part] for part in PARTS if part in facts}
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def summary(part: str, trials: list[dict[str, Any]]) -> str:
+    same = sum(trial["same"] for trial in trials)
+    if part == "sweeps":
+        return f"killed sweeps: {same} of {len(trials)} gave the table of an unbroken one"
+    broken = [trial for trial in trials if trial["broken"]]
+    slowest = max((trial["seconds_to_end"] for trial in broken), default=0.0)
+    once = sum(trial["messages"] == 1 for trial in broken)
+    return (
+        f"trainings with a process {'that raises' if part == 'raised' else 'killed'}: {same} of "
+        f"{len(trials)} gave the bits of an unbroken one; {len(broken)} ended early, after at most "
+        f"{slowest:.2f} s, {once} of them with one message"
+    )
 
 
 def killed_sweeps(folder: Path, trials: int, draw: random.Random) -> list[dict[str, Any]]:
@@ -170,7 +183,7 @@ def broken_trainings(
         else:
             process = start(3, name, "save")
             begin = killed_at_random(process, program, folder / name / "state.npz", victim, draw)
-        errors, seconds = watched(process, begin)
+        said, seconds = watched(process, begin)
         resumed = set(start(2, name, "resume").communicate()[0].splitlines())
         same = resumed == whole and len(whole) == 1
         found.append(
@@ -178,7 +191,7 @@ def broken_trainings(
                 "victim": victim,
                 "broken": process.returncode != 0,
                 "seconds_to_end": seconds,
-                "messages": sum(errors.count(words) for words in MESSAGES),
+                "messages": sum(said.count(words) for words in (RAISED if raising else KILLED)),
                 "same": same,
             }
         )
@@ -202,10 +215,10 @@ def killed_at_random(
 def watched(process: subprocess.Popen[str], begin: float | None) -> tuple[str, float]:
     """Return what a program says, and how long it lives after it began to end, or to say it."""
     assert process.stderr is not None
-    errors = process.stderr.readline()
+    first = process.stderr.readline()
     begin = begin or time.perf_counter()
-    errors += process.communicate()[1]
-    return errors, time.perf_counter() - begin
+    said = first + "".join(process.communicate())
+    return said, time.perf_counter() - begin
 
 
 def below(pid: int, words: str) -> list[int]:
