@@ -229,6 +229,28 @@ def test_docstrings_link_to_the_theory():
     )
 
 
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Yield the docstrings of all public names, and of the public methods of classes."""
+    for module, names in api_pages.documented().items():
+        for name in names:
+            value = getattr(importlib.import_module(module), name)
+            members = vars(value).items() if isinstance(value, type) else ()
+            public = [(name, value), *((f"{name}.{n}", v) for n, v in members if n[0] != "_")]
+            for path, entry in public:
+                if text := getattr(entry, "__doc__", None):
+                    yield f"{module}.{path}", text
+
+
+def test_docstrings_have_no_markup_by_accident():
+    """A bar or a star at the begin of a word is markup of reST, but in code and in examples."""
+    wrong = []
+    for name, text in docstrings():
+        prose = re.sub(r"(?m)^\s*(?:>>>|\.\.\.) .*\n(?:.*\S.*\n)*", "", text)
+        prose = re.sub(r"``.*?``|^ *\*+\w+ : .*$", "", prose, flags=re.DOTALL | re.MULTILINE)
+        wrong += [(name, found) for found in re.findall(r"(?<![\w|])\|[^\s|].*", prose)]
+    assert not wrong
+
+
 def test_help_of_every_command_is_on_the_page():
     text = command_help.text()
     listed = command_help.help_of().split("COMMAND\n")[1].split("options:")[0]

@@ -114,7 +114,7 @@ class Prediction:
         return LogNormal(float(self.predicted[place]), float(self.variance[place]))
 
     def error(self, predictor: str = "predicted") -> DoubleArray:
-        """Return |prediction - observed| over the largest |observed - initial| of all rows.
+        """Return ``|prediction - observed|`` over the largest ``|observed - initial|`` of all rows.
 
         Parameters
         ----------

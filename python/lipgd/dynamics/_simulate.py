@@ -102,7 +102,7 @@ def simulate(
         Euler steps per step of gradient descent.
     drift : {"modified", "plain"}
         ``"plain"`` follows the gradient, and agrees with gradient descent to weak order one in the
-        rate; ``"modified"`` follows the gradient of L + rate/4 |grad L|^2 and agrees to order two:
+        rate; ``"modified"`` follows that of ``L + rate/4 |grad L|^2`` and agrees to order two:
         the equation itself then supplies the finite-step term psi, which must not be added to its
         prediction again (3.4). The part of this correction that Euler's own step makes is left out:
         with one substep nothing is left of it, and a step is one of gradient descent with Gaussian
