@@ -79,12 +79,13 @@ def regularized(name: str, seed: int, steps: int, every: int) -> Sequence[dict[s
     from lipgd.torch import to_torch
 
     model = to_torch(network("silu", seed))
+    order = 1000 * seed + REGULARIZERS.index(name)
     if name == "mixup":
         settings: dict[str, Any] = {"replicas": _REPLICAS, "transform": _mixup}
-        plan = Followed(_soft_cross_entropy, steps, every, seed, settings, transform=_mixup)
+        plan = Followed(_soft_cross_entropy, steps, every, order, settings, transform=_mixup)
     else:
         model = _with_dropout(model, 0.2)
-        plan = Followed(torch.nn.CrossEntropyLoss(), steps, every, seed, {"draws": 2})
+        plan = Followed(torch.nn.CrossEntropyLoss(), steps, every, order, {"draws": 2})
     data = digits()
     rows = follow(model, data.X, data.y, plan)
     head = {"regularizer": name, "activation": "silu", "seed": seed, **end_of(rows)}

@@ -64,9 +64,8 @@ def findings(rows: Rows) -> Findings:
         mean=("Z", np.mean),
         deviation=("Z", lambda z: float(np.std(z, ddof=1))),
     )
-    whole = Rows(
-        spread.columns, tuple(row for row in spread.cells if float(row[1]).is_integer() and row[1])
-    )
+    ends = (row for row in spread.cells if float(row[1]).is_integer() and row[1])
+    whole = Rows(spread.columns, tuple((how, int(epoch), *rest) for how, epoch, *rest in ends))
     table = TableOf(
         "paths",
         whole,
