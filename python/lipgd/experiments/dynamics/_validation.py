@@ -147,11 +147,12 @@ def _lowered(ends: Rows) -> str:
 def _drift(ends: Rows) -> Claim:
     part = ends["drift"] / ends["change"]
     low, high = float(part.min()), float(part.max())
+    least = ends["regularizer"][int(part.argmin())]
     return Claim(
         "The drift is primary",
         "the projection of the gradient on the norm's Jacobian makes nearly all of the change.",
-        f"its share of the change is {percent(low)} (with {ends['regularizer'][int(part.argmin())]}) "
-        f"to {percent(high)} over {len(part)} trainings, in the mean "
+        f"its share of the change is {percent(low)} (with {least}) to "
+        f"{percent(high)} over {len(part)} trainings, in the mean "
         f"{percent(float(part.mean()))}.",
         bool(low > 0.5 and high < 1.5),
     )
