@@ -40,7 +40,7 @@ lipgd::StepRule step_rule(const py::dict& parts) {
   const auto target = parts["target"].cast<py::tuple>();
   rule.target = {static_cast<lipgd::TargetMethod>(target[0].cast<int>()), target[1].cast<double>(),
                  static_cast<lipgd::CertificateKind>(target[2].cast<int>()),
-                 static_cast<lipgd::Controller>(target[3].cast<int>())};
+                 static_cast<lipgd::Controller>(target[3].cast<int>()), target[4].cast<bool>()};
   const auto slopes = parts["slopes"].cast<py::tuple>();
   rule.slopes = {slopes[0].cast<double>(), slopes[1].cast<double>(), slopes[2].cast<double>()};
   return rule;
@@ -122,6 +122,7 @@ struct Training {
     state.path_length = data_or_null<double>(parts["path_length"], 2 * groups, "path_length");
     state.spent = data_or_null<double>(parts["spent"], groups, "spent");
     state.stalled = data<std::int64_t>(parts["stalled"], 1, "stalled");
+    state.carried = data<std::int64_t>(parts["carried"], 1, "carried");
     directions = parts["directions"].cast<py::list>();
     progress = data<std::int64_t>(parts["progress"], 2, "progress");
   }

@@ -30,7 +30,7 @@ _SLICE = 2**16
 #: Arrays of the state that go into the file under their own names, if there are any.
 _ARRAYS = (
     *("parameters", "previous", "initial", "velocity", "squares", "last_gradient"),
-    *("path_length", "spent", "stalled", "progress", "anchor", "anchor_facts"),
+    *("path_length", "spent", "stalled", "carried", "progress", "anchor", "anchor_facts"),
 )
 
 

@@ -104,6 +104,7 @@ class Plan:
             "path_length": np.zeros(2 * groups) if path else None,
             "spent": np.zeros(groups) if isinstance(self.settings.constraint, RateCaps) else None,
             "stalled": np.zeros(1, np.int64),
+            "carried": np.zeros(1, np.int64),
             **({} if self.dynamics is None else self.dynamics.fresh_state()),
             "directions": [],
             "progress": np.zeros(2, np.int64),
@@ -172,6 +173,7 @@ def make_plan(
         clip_norm=clip_norm,
         proximal=proximal,
         constraint=constraint,
+        batch_size=batch_size,
         steps=int(steps),
         n_samples=total,
     )

@@ -23,7 +23,7 @@ from lipgd.constraints import (
 from lipgd.network import Network
 from lipgd.types import DoubleArray
 
-__all__ = ["UPDATES", "StepRule", "certified", "meet_target", "step_rule"]
+__all__ = ["UPDATES", "StepRule", "accelerated", "certified", "meet_target", "step_rule"]
 
 #: In the order of the C++ enumerations.
 UPDATES = ("gradient", "sign", "adam", "conjugate_gradient")
@@ -50,6 +50,7 @@ def step_rule(
     clip_norm: float | Mapping[str, float] | None,
     proximal: Mapping[str, tuple[str, float]] | None,
     constraint: LipschitzTarget | RateCaps | None,
+    batch_size: int | None,
     steps: int,
     n_samples: int,
 ) -> StepRule:
@@ -70,7 +71,10 @@ def step_rule(
         "proximal": [_penalty_code(penalties.get(name)) for name in names],
         "caps": (CAP_MODES.index(caps[0]), caps[1], caps[2]),
         "budgets": budgets,
-        "target": _target_code(constraint),
+        "target": (
+            *_target_code(constraint),
+            accelerated(constraint, update, momentum, batch_size),
+        ),
         "slopes": _slopes(net),
     }
     arrays = {
@@ -80,6 +84,13 @@ def step_rule(
         "conjugate_gradient": ("velocity", "last_gradient"),
     }[update]
     return StepRule(entries, arrays)
+
+
+def accelerated(constraint: object, update: str, momentum: float, batch_size: int | None) -> bool:
+    """Whether movements are carried over at the limit: where steps are plain and without noise."""
+    if not isinstance(constraint, LipschitzTarget) or constraint.method != "retract":
+        return False
+    return constraint.accelerate and update == "gradient" and not momentum and batch_size is None
 
 
 def meet_target(net: Network, trained: list[str], target: LipschitzTarget) -> Network:

@@ -52,6 +52,13 @@ class LipschitzTarget:
         that its certificate is ``theta * limit``; otherwise it is refused.
     theta : float
         Between 0 and 1.
+    accelerate : bool
+        Whether, with the method ``"retract"`` and plain gradient steps over all samples, the
+        movement of the last step goes on at the limit (Polyak's heavy ball): its n-th step in a row
+        adds the (n - 1) / (n + 2)-th part of the step before, which begins anew where that leads
+        uphill. Along the limit plain steps are slow, since the steepest direction is the one that
+        the constraint takes away. No convergence is proved for either. Before the limit is met,
+        steps are the same with and without.
 
     References
     ----------
@@ -76,6 +83,7 @@ class LipschitzTarget:
     controller: str = "chord"
     rescale_initial: bool = False
     theta: float = 0.25
+    accelerate: bool = True
 
     def __post_init__(self) -> None:
         number("limit", self.limit, above=0)
@@ -84,6 +92,7 @@ class LipschitzTarget:
         choice("controller", self.controller, CONTROLLERS)
         flag("rescale_initial", self.rescale_initial)
         number("theta", self.theta, above=0, below=1)
+        flag("accelerate", self.accelerate)
         if self.certificate != "product" and self.method == "rates":
             raise ValueError(
                 f"certificate is {self.certificate!r}, but method is 'rates', which steers the "

@@ -33,6 +33,7 @@ struct TargetRule {
   double limit = 0.0;
   CertificateKind certificate = CertificateKind::product;
   Controller controller = Controller::chord;
+  bool accelerate = false;  ///< retract carries the movement over from step to step at the limit
 };
 
 /// The slopes of an activation as bounds use them.

@@ -84,6 +84,7 @@ class Descent {
     gradient_ = arena.take<Scalar>(problem.net->n_parameters());
     rates_.resize(problem.net->groups().size());
     budgets_.resize(problem.net->groups().size());
+    last_rates_.resize(problem.net->groups().size());
   }
 
   const SweepPlan& plan() const {
@@ -183,7 +184,8 @@ class Descent {
       if (team.cancelled()) return Stop::cancelled;
       if (!std::isfinite(risk)) return step_back(state, progress);
     }
-    if (!stepper_.step(team, state, gradient_, log_scale_, step, budgets_, rates_)) {
+    if (stepper_.accelerates() && step > 0) stretch.rates.read(step - 1, last_rates_);
+    if (!stepper_.step(team, state, gradient_, log_scale_, step, budgets_, last_rates_, rates_)) {
       forget_previous(state);
       return Stop::diverged;
     }
@@ -272,7 +274,7 @@ class Descent {
   std::vector<RiskSweep<Scalar>> batches_, validation_;
   Scalar* gradient_;
   double log_scale_ = 0.0;  ///< the gradient is e^log_scale_ times that
-  std::vector<double> rates_, budgets_;
+  std::vector<double> rates_, budgets_, last_rates_;
 };
 
 }  // namespace lipgd

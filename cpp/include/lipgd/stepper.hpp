@@ -36,6 +36,7 @@ struct DescentState {
   double* path_length = nullptr;    ///< per group at step s, then those at step s - 1; or null
   double* spent = nullptr;          ///< of the caps' budgets, one per group, or null
   std::int64_t* stalled = nullptr;  ///< how many steps the weights have stood still at the limit
+  std::int64_t* carried = nullptr;  ///< 0 off the limit, else 1 + steps since a movement began
 };
 
 /// Takes steps: gradient to direction, direction to rates, and what must hold afterwards.
@@ -60,24 +61,29 @@ class Stepper {
   }
 
   /// Writes theta_(s+1) to state.previous and swaps; rates become those that were applied. The
-  /// gradient is e^log_scale times what is given. budgets: one per group, for the caps. False if a
-  /// new parameter is not finite: nothing is swapped then.
+  /// gradient is e^log_scale times what is given. budgets: one per group, for the caps; last_rates:
+  /// those of the step before, where it is accelerated. False if a new parameter is not finite:
+  /// nothing is swapped then.
   bool step(Team& team, DescentState<Scalar>& state, Scalar* gradient, double log_scale, Index step,
-            const std::vector<double>& budgets, std::vector<double>& rates) {
+            const std::vector<double>& budgets, const std::vector<double>& last_rates,
+            std::vector<double>& rates) {
     log_scale_ = rescale(gradient, log_scale);
     form_directions(team, state, gradient, step);
     if (rule_.caps.mode != CapMode::none) cap(state, gradient, budgets, rates);
+    const double carried = accelerates() ? carry(state, gradient) : 0.0;
     if (!apply(team, state, gradient, rates)) return false;
+    if (carried > 0.0 && !add_movement(state, carried, last_rates, rates)) return false;
     if (rule_.target.method == TargetMethod::rates && !control(team, state, gradient, rates))
       return false;
     apply_penalties(state, rates);
-    if (rule_.target.method == TargetMethod::retract && !retract(state.previous)) return false;
+    if (rule_.target.method == TargetMethod::retract && !retract(state)) return false;
     account(state, rates);
     std::swap(state.parameters, state.previous);
     return true;
   }
 
   bool has_caps() const { return rule_.caps.mode != CapMode::none; }
+  bool accelerates() const { return rule_.target.accelerate; }
   Certificate& certificate() { return certificate_; }
   std::vector<SpectralNorm>& direction_states() { return norms_; }
   std::vector<SpectralNorm>& layer_states() { return layers_.states(); }
@@ -254,13 +260,48 @@ class Stepper {
     return norms;
   }
 
+  /// How much of the last movement goes on at the limit, Polyak's heavy ball: (n - 1) / (n + 2) in
+  /// the n-th step of a movement, which begins anew where it would lead uphill. It keeps the last
+  /// movement, whose array is about to be overwritten.
+  double carry(const DescentState<Scalar>& state, const Scalar* direction) {
+    if (*state.carried == 0) return 0.0;
+    const auto size = static_cast<std::size_t>(net_->n_parameters());
+    difference_.resize(size);
+    double slope = 0.0;
+    for (std::size_t i = 0; i < size; ++i) {
+      difference_[i] = state.parameters[i] - state.previous[i];
+      slope += static_cast<double>(direction[i]) * static_cast<double>(difference_[i]);
+    }
+    *state.carried = slope <= 0.0 ? *state.carried + 1 : 1;
+    const auto count = static_cast<double>(*state.carried);
+    return (count - 1.0) / (count + 2.0);
+  }
+
+  /// A movement slows down with the rates that drive it, and does not gain from their growth.
+  bool add_movement(const DescentState<Scalar>& state, double carried,
+                    const std::vector<double>& last_rates, const std::vector<double>& rates) const {
+    bool finite = true;
+    for_trained([&](std::size_t g) {
+      const double slowed = rates[g] < last_rates[g] ? rates[g] / last_rates[g] : 1.0;
+      const auto factor = static_cast<Scalar>(carried * slowed);
+      for (Index i = group(g).offset; i < group(g).offset + group(g).size; ++i) {
+        state.previous[i] += factor * difference_[static_cast<std::size_t>(i)];
+        finite &= std::isfinite(state.previous[i]);
+      }
+    });
+    return finite;
+  }
+
   /// Brings the certificate down to the limit: singular values are cut until it is near, and what
   /// then is left, mostly rounding, is taken off by one factor for all trained matrices, of each of
   /// which the certificate is a homogeneous function of degree one.
-  bool retract(Scalar* parameters) {
+  bool retract(DescentState<Scalar>& state) {
     if (matrices_.empty()) return true;
+    Scalar* parameters = state.previous;
     const double goal = limit_ * (1.0 - cut_margin());
     double bound = certificate_(parameters);
+    if (accelerates())
+      *state.carried = bound > limit_ ? std::max<std::int64_t>(*state.carried, 1) : 0;
     // A cut follows the product of norms, which the tight certificate does not.
     const int cuts = rule_.target.certificate == CertificateKind::sdp ? 0 : most_cuts;
     for (int cut = 0; cut < cuts && bound > limit_ && std::isfinite(bound); ++cut) {

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._batches import Batches
 from .._caps import described_rule, increments_of
+from .._step_rule import accelerated
 from ..constraints import RateCaps
 from ..theory import rate_constraints
 from ..theory._numbers import UP
@@ -24,8 +25,8 @@ __all__ = ["Growth", "allowed_radii", "growth", "room"]
 _MOST_TRACKED = 20_000
 #: What may be above a bound by rounding of steps and the width of recorded norms alone.
 _ROOM = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 2e-3}
-
-
+#: A step may be cut that ends so little below the limit, per layer.
+_ROOM_AT_LIMIT = 4e-6
 _BUDGETS = "the budgets of the caps"
 
 
@@ -59,7 +60,7 @@ def growth(evidence: Evidence) -> Growth:
         reasons.update(lipschitz_theorem3=found, lipschitz_drift=found)
     else:
         radii, source, displaced = found
-        given = _product(quantities, radii)
+        given = _until_limit(evidence, _product(quantities, radii))
         if quantities.depth != 2:
             reasons["lipschitz_drift"] = f"(3+) is for 2 layers, and these are {quantities.depth}"
         elif not displaced:
@@ -71,10 +72,24 @@ def growth(evidence: Evidence) -> Growth:
     if isinstance(before, str):
         reasons["lipschitz_before"] = before
         before = np.full(shape, np.nan)
+    before = _until_limit(evidence, before)
     allowed = np.full(shape, np.nan)
     if evidence.caps is not None:
         allowed = _product(quantities, allowed_radii(evidence, evidence.caps))
     return Growth(given, drift, before, allowed, radii, source, displaced, obeyed, reasons)
+
+
+def _until_limit(evidence: Evidence, bound: DoubleArray) -> DoubleArray:
+    """Return the bound before movements may have been carried over, and from then on the limit.
+
+    Below the limit no step is cut, and none goes on; at it, the rates alone bound nothing.
+    """
+    target, settings = evidence.target, evidence.run.settings
+    way = (settings.update, settings.momentum, settings.batch_size)
+    if target is None or not accelerated(target, *way):
+        return bound
+    met = target.limit * (1.0 - _ROOM_AT_LIMIT * evidence.run.initial.depth)
+    return np.where(bound >= met, target.limit, bound)
 
 
 def room(evidence: Evidence) -> float:
