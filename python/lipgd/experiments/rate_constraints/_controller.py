@@ -48,7 +48,7 @@ def training(activation: str, method: str, seed: int, steps: int) -> Sequence[di
         loss="huber",
         rate=_RATE,
         steps=steps,
-        constraint=lipgd.LipschitzTarget(limit, method=method),
+        constraint=lipgd.LipschitzTarget(limit, method=method, accelerate=False),
         record=(
             *("risk", "lipschitz_upper", "path_length:W1", "path_length:W2"),
             *("gradient_norm:W1", "gradient_norm:W2"),
