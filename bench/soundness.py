@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import time
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -99,43 +100,37 @@ def _deform(rng: np.random.Generator, kind: str, weights: list[Matrix]) -> None:
             matrix[:] = np.round(2 * matrix)
 
 
-def worst_slopes(
-    rng: np.random.Generator, weights: list[Matrix], lo: list[Matrix], hi: list[Matrix]
-) -> list[list[Matrix]]:
-    """Return ends of the intervals to try: all of them if they are few, else random ones."""
+def worst_slopes(rng: np.random.Generator, lo: list[Matrix], hi: list[Matrix]) -> list[Matrix]:
+    """Return slopes to try, a row for each: all ends of the intervals if few, else random ones."""
     total = sum(map(len, lo))
     if total <= 5:
-        choices = [np.array(bits) for bits in itertools.product([0, 1], repeat=total)]
+        bits = np.array(list(itertools.product([0, 1], repeat=total)))
     else:
-        choices = [*rng.integers(0, 2, (40, total)), np.ones(total), np.zeros(total)]
-    result = []
-    for bits in choices:
-        at, slopes = 0, []
-        for low, high in zip(lo, hi, strict=True):
-            part = bits[at : at + len(low)]
-            slopes.append(np.where(part == 1, high, low))
-            at += len(low)
-        result.append(slopes)
-    return result
+        bits = np.vstack([rng.integers(0, 2, (40, total)), np.ones(total), np.zeros(total)])
+    ends = np.cumsum([len(low) for low in lo])[:-1]
+    parts = np.split(bits, ends, axis=1)
+    return [np.where(part == 1, high, low) for part, low, high in zip(parts, lo, hi, strict=True)]
 
 
-def longdouble_product(weights: list[Matrix], slopes: list[Matrix]) -> npt.NDArray[Any]:
-    """Return the matrix of the network with these slopes, in extended precision."""
-    product = weights[0].astype(np.longdouble)
+def longdouble_products(weights: list[Matrix], slopes: list[Matrix]) -> npt.NDArray[Any]:
+    """Return the matrices of the network with these slopes, in extended precision."""
+    products = weights[0].astype(np.longdouble)[None]
     for matrix, slope in zip(weights[1:], slopes, strict=True):
-        product = matrix.astype(np.longdouble) @ (slope.astype(np.longdouble)[:, None] * product)
-    return product
+        products = matrix.astype(np.longdouble) @ (
+            slope.astype(np.longdouble)[..., None] * products
+        )
+    return products
 
 
-def attained(product: npt.NDArray[Any]) -> tuple[np.longdouble, npt.NDArray[np.float64]]:
-    """Return a lower value of the norm in extended precision, and the input that shows it."""
-    largest = np.abs(product).max()
-    if largest == 0:
-        return np.longdouble(0), np.zeros(product.shape[1])
-    right = np.linalg.svd((product / largest).astype(np.float64), full_matrices=False)[2][0]
+def attained(products: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Return lower values of the norms in extended precision, and the inputs that show them."""
+    largest = np.abs(products).max(axis=(1, 2), keepdims=True)
+    scaled = products / np.where(largest > 0, largest, 1)
+    right = np.linalg.svd(scaled.astype(np.float64), full_matrices=False)[2][:, 0]
     x = right.astype(np.longdouble)
-    y = (product / largest) @ x
-    return largest * np.sqrt((y * y).sum() / (x * x).sum()), right
+    y = (scaled * x[:, None, :]).sum(axis=2)
+    values = largest[:, 0, 0] * np.sqrt((y * y).sum(axis=1) / (x * x).sum(axis=1))
+    return values, right
 
 
 def exceeds_exactly(
@@ -162,14 +157,14 @@ def check(seed: int, exact: bool) -> dict[str, Any]:
     found = certify(weights, lo, hi)
     if math.isnan(found.value):
         return {"kind": kind, "certified": False, "violated": False, "ratio": math.inf}
-    best, worst = np.longdouble(0), None
-    for slopes in worst_slopes(rng, weights, lo, hi):
-        value, x = attained(longdouble_product(weights, slopes))
-        if value >= best:
-            best, worst = value, (slopes, x)
+    slopes = worst_slopes(rng, lo, hi)
+    values, inputs = attained(longdouble_products(weights, slopes))
+    worst = int(values.argmax())
+    best = values[worst]
     violated = bool(np.longdouble(found.value) < best * (1 - np.longdouble(2.0**-58)))
-    if exact and worst is not None:
-        violated = violated or exceeds_exactly(weights, worst[0], worst[1], found.value)
+    if exact:
+        chosen = [layer[worst] for layer in slopes]
+        violated = violated or exceeds_exactly(weights, chosen, inputs[worst], found.value)
     ratio = float(np.longdouble(found.value) / best) if best > 0 else math.inf
     return {
         "kind": kind,
@@ -185,10 +180,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", type=int, default=100_000)
     parser.add_argument("--exact", type=int, default=1_000, help="in rational arithmetic too")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
     begin = time.perf_counter()
     stride = max(1, options.networks // max(1, options.exact))
-    rows = [check(seed, seed % stride == 0) for seed in range(options.networks)]
+    exact = [seed % stride == 0 for seed in range(options.networks)]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        rows = list(pool.map(check, range(options.networks), exact, chunksize=500))
     kinds = {
         kind: {
             "networks": sum(row["kind"] == kind for row in rows),

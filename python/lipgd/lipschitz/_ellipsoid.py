@@ -64,7 +64,8 @@ class Ellipsoids:
     def activate(self, y: DoubleArray, low: DoubleArray, high: DoubleArray) -> None:
         """Go through an activation with slopes in the intervals, a row for each ellipsoid."""
         m = 0.5 * (low + high)
-        h = np.nextafter(np.maximum(high - m, m - low), np.inf)
+        # Of slopes that are known it is zero exactly, and no number so small that it is slow.
+        h = np.where(high > low, np.nextafter(np.maximum(high - m, m - low), np.inf), 0.0)
         x, n, proved = _proved_inverses(y, m, h)
         shapes = m[:, :, None] * x * m[:, None, :]
         pad = 8.0 * 2.0**-53 * np.linalg.norm(shapes, axis=(1, 2)) + 2.0**-1022

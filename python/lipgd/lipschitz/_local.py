@@ -186,6 +186,7 @@ class _Walk:
         self.bottom, self.top = bottom, top
         middle = 0.5 * (least + greatest)
         half = np.nextafter(np.maximum(greatest - middle, middle - least), np.inf)
+        half = np.where(greatest > least, half, 0.0)
         assert self.linear is not None
         rest = np.abs(middle) * self.linear_rest + half * spread
         self.linear_rest = np.fmin(rest, np.inf) * _SAFELY + _TINY

@@ -116,7 +116,7 @@ def certified_radius(
         radii = np.where(margins > 0, margins / pairs.bounds(classes), 0.0)
     radii = np.where(np.isnan(radii), 0.0, radii) * (1.0 - 2.0**-50)
     if local and not pairs.shared and len(x):
-        # Certificates are made outside of Python's lock; the pairs they need exist by now.
+        # Most of the work is outside of Python's lock; the pairs it needs exist by now.
         with ThreadPoolExecutor(min(workers, len(x))) as pool:
             radii = _refined(pairs, x, classes, margins, radii, pool)
     return np.asarray(radii.min(axis=1))
@@ -252,10 +252,10 @@ class _Pairs:
 
     @property
     def samples_at_a_time(self) -> int:
-        """How many samples' ranges fit into some 100 MB."""
+        """How many samples are stacked, whatever the threads; their ranges fit into some 100 MB."""
         widths = [len(matrix) for matrix in self.model.weights[:-1]]
         most = max((n * (self.model.n_inputs + 12 * n) for n in widths), default=1)
-        return max(1, 2**23 // most)
+        return min(16, max(1, 2**23 // most))
 
     @property
     def shared(self) -> bool:
@@ -295,23 +295,29 @@ def _refined(
     best = radii.copy()
     done = np.zeros(best.shape, bool)
     open_ = np.flatnonzero((margins > 0).all(axis=1))
+    size = pairs.samples_at_a_time
     while True:
         rivals = best[open_].argmin(axis=1)
         ahead = ~done[open_, rivals] & np.isfinite(best[open_, rivals])
         open_, rivals = open_[ahead], rivals[ahead]
         if not len(open_):
             return best
-        size = pairs.samples_at_a_time
-        for start in range(0, len(open_), size):
-            rows, columns = open_[start : start + size], rivals[start : start + size]
-            of = [pairs.pair(int(classes[i]), int(j)) for i, j in zip(rows, columns, strict=True)]
-            found = _integrated(of, x[rows], margins[rows, columns], pairs, pool)
-            best[rows, columns] = np.maximum(best[rows, columns], found)
+        of = [pairs.pair(int(classes[i]), int(j)) for i, j in zip(open_, rivals, strict=True)]
+        near, left = x[open_], margins[open_, rivals]
+        parts = [slice(i, i + size) for i in range(0, len(open_), size)]
+        found = pool.map(
+            _integrated,
+            [of[part] for part in parts],
+            [near[part] for part in parts],
+            [left[part] for part in parts],
+            [pairs] * len(parts),
+        )
+        best[open_, rivals] = np.maximum(best[open_, rivals], np.concatenate(list(found)))
         done[open_, rivals] = True
 
 
 def _integrated(
-    of: list[_Pair], x: DoubleArray, margins: DoubleArray, pairs: _Pairs, pool: Executor
+    of: list[_Pair], x: DoubleArray, margins: DoubleArray, pairs: _Pairs
 ) -> DoubleArray:
     """Return how far the integrals of local bounds stay within the margins: upper sums."""
     bounds = np.array([pair.bound for pair in of])
@@ -323,10 +329,12 @@ def _integrated(
             break
         reach = np.nextafter(radii[open_] + steps[open_], math.inf)
         low, high = slopes_on(pairs.model, Regions.balls(x[open_], reach, pairs.norm))
-        slopes = [
-            ([rows[i] for rows in low], [rows[i] for rows in high]) for i in range(len(open_))
-        ]
-        rates = np.array(list(pool.map(_Pair.local, [of[i] for i in open_], slopes)))
+        rates = np.array(
+            [
+                of[sample].local(([rows[i] for rows in low], [rows[i] for rows in high]))
+                for i, sample in enumerate(open_)
+            ]
+        )
         used = rates * steps[open_] * _SAFELY
         ends = used >= left[open_]
         last = open_[ends]
