@@ -15,16 +15,18 @@ import json
 import os
 import statistics
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-import lipgd.torch
+from harness import prepare_process
 from machine import facts
 from tables import duration, table
+
+if TYPE_CHECKING:
+    from torch import nn
 
 RESULTS = Path(__file__).resolve().parent / "results" / "torch_dynamics.json"
 #: Pixels of a side, channels, samples: the digits, and images of the size of CIFAR.
@@ -34,6 +36,9 @@ BLOCK = 256
 
 
 def convnet(size: int, channels: int) -> nn.Module:
+    import torch
+    from torch import nn
+
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(),
@@ -43,7 +48,14 @@ def convnet(size: int, channels: int) -> nn.Module:
     )  # fmt: skip
 
 
-def measured(size: int, channels: int, samples: int, dtype: Any, rounds: int) -> dict[str, Any]:
+def measured(size: int, channels: int, samples: int, kind: str, rounds: int) -> dict[str, Any]:
+    import torch
+    from torch import nn
+
+    import lipgd.torch
+
+    warnings.simplefilter("ignore")  # of kernels as matrices
+    dtype = getattr(torch, kind)
     model = convnet(size, channels).to(dtype)
     x = torch.randn(samples, channels, size, size, dtype=dtype)
     y = torch.randint(10, (samples,))
@@ -68,7 +80,7 @@ def measured(size: int, channels: int, samples: int, dtype: Any, rounds: int) ->
     middle = {name: statistics.median(each) for name, each in times.items()}
     return {
         "shape": [samples, channels, size, size],
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": kind,
         "times": times,
         "on_top": middle["reshaped"] / middle["plain"] - 1.0,
         "most": MOST_ON_TOP,
@@ -81,20 +93,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    warnings.simplefilter("ignore")  # of kernels as matrices
+    prepare_process(options.threads)
     machine = facts(options.threads)
-    found = [
-        measured(*shape, dtype, options.rounds)
-        for shape in SHAPES
-        for dtype in (torch.float32, torch.float64)
-    ]
+    # A process of its own, in which NumPy and PyTorch find how many threads they may have.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found = [
+            pool.submit(measured, *shape, kind, options.rounds).result()
+            for shape in SHAPES
+            for kind in ("float32", "float64")
+        ]
     rows = [
         [
             f"{' x '.join(map(str, row['shape']))}, {row['dtype']}",
             duration(row["plain"]),
             duration(row["reshaped"]),
-            f"{row['on_top']:.2f} <= {MOST_ON_TOP:g}",
+            f"{row['on_top']:.2f} <= {MOST_ON_TOP:g} "
+            f"{'yes' if row['on_top'] <= MOST_ON_TOP else 'NO'}",
         ]
         for row in found
     ]

@@ -151,6 +151,34 @@ def test_probes_are_unbiased():
     ]
     for name in ("mu", "kappa", "psi", "covariance", "curvature"):
         close(np.mean([getattr(p, name) for p in probes], axis=0), getattr(whole, name))
+    squares = [p.degeneracy**2 for p in probes]
+    close(np.mean(squares, axis=0), whole.degeneracy**2)
+    # Where steps are small against the gap the pair term is the second order, of probes too.
+    small = coefficients(net, X, y, probe=[0, 2, 5], **{**settings, "rate": 1e-5})
+    np.testing.assert_allclose(small.curvature_pair, small.curvature, rtol=1e-4)
+
+
+def test_decay_is_a_velocity_along_the_weights():
+    net, X, y, loss = problem(11)
+    settings = {"batch_size": 6, "rate": 2.0, "loss": loss, "momentum": 0.5}
+    along = lipgd.Gradient([0.1 * w for w in net.weights], [np.zeros_like(b) for b in net.biases])
+    found = coefficients(net, X, y, weight_decay=0.05, **settings)
+    expected = coefficients(net, X, y, velocity=along, **settings)
+    for name in ("mu", "kappa", "psi", "degeneracy", "pair_share", "curvature", "curvature_pair"):
+        close(getattr(found, name), getattr(expected, name))
+    assert np.abs(found.curvature_pair / found.curvature - 1).max() > 0.05
+
+
+def test_totals_add_up_to_the_expected_change():
+    found = coefficients(*problem(12)[:3], batch_size=6, rate=0.5, loss="cross_entropy")
+    layers = found.mu + found.kappa - 0.5 * found.lambda2 + found.psi
+    assert found.network.drift == pytest.approx(layers.sum(), rel=1e-13)
+    assert found.network.drift != pytest.approx(layers.sum() - found.network.psi, rel=1e-4)
+    assert found.network.lambda2 != pytest.approx(found.network.lambda2_independent, rel=1e-2)
+    both = found.network.kappa_diagonal + found.network.kappa_off_diagonal
+    assert both == pytest.approx(found.kappa.sum(), rel=1e-13)
+    across = found.network.lambda2_off_diagonal + found.lambda2_diagonal.sum()
+    assert across == pytest.approx(found.covariance.sum(), rel=1e-13)
 
 
 def test_reshuffled_epochs_take_back_their_noise():

@@ -68,6 +68,18 @@ def test_parts_add_up_and_layers_make_the_network(digits):
     np.testing.assert_allclose(paired.predicted - found.predicted, found.pair, atol=1e-12)
 
 
+def test_parts_are_sums_of_the_recorded_coefficients(digits):
+    run = trained(digits, steps=20)
+    found = predict(run)
+    names = [("drift", "mu", 1.0), ("noise_curvature", "kappa", 1.0), ("ito", "lambda2", -0.5)]
+    names += [("finite_step", "psi", 1.0), ("variance", "lambda2", 1.0)]
+    for layer in found.layers:
+        for part, column, factor in names:
+            values = factor * 0.1 * run.history[f"dynamics_{column}:{layer.name}"][:-1]
+            sums = np.concatenate([[0.0], np.cumsum(values)])
+            np.testing.assert_allclose(getattr(layer, part), sums, rtol=1e-10, atol=1e-15)
+
+
 def test_sparse_rows_are_interpolated(digits):
     every = predict(trained(digits, seed=2, steps=120))
     sparse = predict(trained(digits, seed=2, steps=120, record_every=10))
@@ -91,6 +103,7 @@ def test_z_scores_of_many_runs_are_standard(digits):
 def test_probes_widen_the_standard_error(digits):
     whole = predict(trained(digits, steps=40))
     probed = predict(trained(digits, steps=40, dynamics=Recording(probe_size=64)))
+    assert probed.variance[0] == 0.0 and probed.variance[1] > 0.0
     factor = 1 + 32 / 64 * (1 - 64 / 600) / (1 - 32 / 600)
     # Up to the sampling error of what probes of 64 say of lambda^2.
     assert probed.variance[-1] / whole.variance[-1] == pytest.approx(factor, rel=0.2)

@@ -179,6 +179,32 @@ def test_kernels_as_matrices(make, block_size):
     assert np.isnan(without.kappa_diagonal[0])
 
 
+def test_a_normalization_behind_a_dense_layer_is_folded_everywhere():
+    torch.manual_seed(3)
+    norm = nn.BatchNorm1d(6)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2.0)
+    norm.weight.data.normal_()
+    norm.requires_grad_(False)
+    model = nn.Sequential(nn.Linear(4, 6), norm, nn.Tanh(), nn.Linear(6, 3)).double().eval()
+    X, y = torch.randn(24, 4, dtype=torch.float64), torch.arange(24) % 3
+    d = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().numpy()[:, None]
+    gradients = sample_gradients(model, CROSS_ENTROPY, X, y)
+    scaled = [d * gradients["0"], gradients["3"]]
+    first = d * model[0].weight.detach().numpy()
+    tops = [Triplets.of(first), Triplets.of(model[3].weight.detach().numpy())]
+    found = coefficients(model, CROSS_ENTROPY, X, y, batch_size=8, rate=0.2)
+    compare(found, tops, scaled, (1 - 8 / 24) / 8, 0.2)
+    # Two batches of all samples, and what momentum has gathered.
+    v = np.random.default_rng(3).normal(size=(6, 4))
+    moving = {"momentum": 0.5, "velocity": {"0": v}}
+    whole = coefficients(model, CROSS_ENTROPY, X, y, batch_size=24, rate=0.2, replicas=2, **moving)
+    one = coefficients(model, CROSS_ENTROPY, X, y, batch_size=8, rate=0.2, **moving)
+    expected = found.mu - [0.5 * (tops[0].jacobian * d * v).sum() / tops[0].norm, 0.0]
+    close(whole.mu, expected)
+    close(one.mu, expected)
+
+
 def test_norms_on_the_grid():
     model = convnet()
     X, y = images(8)

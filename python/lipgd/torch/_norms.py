@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from lipgd.dynamics._rows import Rows
 from lipgd.dynamics._triplets import NormDerivatives, Triplets
@@ -85,12 +86,12 @@ class MatrixNorm(KernelNorm):
 
     def _rows(self, along: DoubleArray, across: DoubleArray, second: DoubleArray) -> Rows:
         left, right = self.top.left, self.top.right
-        a, b = along @ left, across @ right
+        a, b = _times(along, left), _times(across, right)
         outside = np.zeros((len(a), 0))
         if len(left) > len(right):
-            outside = along - a @ left.T
+            outside = along - _times(a, left.T)
         elif len(right) > len(left):
-            outside = across - b @ right.T
+            outside = across - _times(b, right.T)
         return Rows(a, b, outside, second)
 
 
@@ -175,6 +176,11 @@ class CircularNorm(KernelNorm):
             nulls = along - a @ self._left.T if m > n else across - b @ self._right.conj().T
             outside += [nulls.real, nulls.imag]
         return Rows(_columns(a), _columns(b.conj()), np.concatenate(outside, axis=1), second)
+
+
+def _times(rows: DoubleArray, matrix: DoubleArray) -> DoubleArray:
+    """Return a product on PyTorch's threads: with those of NumPy each would wait for the other."""
+    return np.asarray(torch.as_tensor(rows) @ torch.as_tensor(matrix))
 
 
 def _parts(vectors: _Complex) -> DoubleArray:
