@@ -16,6 +16,7 @@ from lipgd.experiments.dynamics import (
     _batches,
     _convergence,
     _convnet,
+    _layers,
     _modules,
     _noise,
     _paths,
@@ -26,7 +27,8 @@ from lipgd.experiments.dynamics import (
 
 mpl.use("agg")
 
-STUDIES = ("validation", "batches", "paths", "noise", "convergence", "starts", "convnet")
+STUDIES = ("validation", "layers", "batches", "paths", "noise", "convergence", "starts", "convnet")
+FIGURES = {*STUDIES, "layers_0", "layers_20"}
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +52,13 @@ def claims_of(findings) -> dict[str, bool | None]:
 def test_every_part_is_there_with_its_figures_and_their_numbers(result):
     assert result.status == "finished"
     assert tuple(study.name for study in studies(Request(True))) == STUDIES
-    assert {path.stem for path in (result.folder / "figures").glob("*.svg")} == set(STUDIES)
+    assert {path.stem for path in (result.folder / "figures").glob("*.svg")} == FIGURES
     for name in STUDIES:
         for kind in ("rows", "figures", "tables"):
             with open(result.folder / kind / f"{name}.csv", newline="") as file:
                 assert len(list(csv.reader(file))) > 2
-    assert (result.folder / "report.html").read_text().count("<img") == len(STUDIES)
-    assert len(result.answers) == 10
+    assert (result.folder / "report.html").read_text().count("<img") == len(FIGURES)
+    assert len(result.answers) == 11
 
 
 def test_predictions_of_all_regularizers_hold(result):
@@ -109,9 +111,11 @@ def validation(drift: float, z: float, replay: float, decayed: float = 0.5) -> R
 def test_verdicts_on_predictions_follow_the_table():
     good = _validation.findings(validation(0.98, 1.0, 0.002))
     assert all(claims_of(good).values())
-    assert "Less with weight decay 0.01 (0.50); at least as much with none" in good.answers[1]
+    assert "Less with weight decay 0.01 (0.50); more with none" in good.answers[1]
     raised = _validation.findings(validation(0.98, 1.0, 0.002, decayed=1.5))
-    assert "Less with none; at least as much with weight decay 0.01 (1.50)" in raised.answers[1]
+    assert "Less with none; more with weight decay 0.01 (1.50)" in raised.answers[1]
+    same = _validation.findings(validation(0.98, 1.0, 0.002, decayed=0.99))
+    assert "more with none; within 2 % with weight decay 0.01 (0.99)" in same.answers[1]
     assert claims_of(_validation.findings(validation(0.3, 1.0, 0.002)))["The drift is primary"] is (
         False
     )
@@ -120,6 +124,57 @@ def test_verdicts_on_predictions_follow_the_table():
         assert wrong["Predictions are off by what they say"] is False
     left = claims_of(_validation.findings(validation(0.98, 1.0, 0.02)))
     assert left["Second order explains what first-order noise leaves"] is False
+
+
+def test_every_training_of_the_validation_has_its_own_batches():
+    found = [
+        _validation._batches_of(regularizer, activation, seed)
+        for regularizer in _validation._REGULARIZERS
+        for activation in ("silu", "relu")
+        for seed in range(5)
+    ]
+    assert len(set(found)) == len(found)
+
+
+def layers(kappa: float) -> Rows:
+    return Rows.of(
+        {
+            "layer": layer,
+            "random_labels": share,
+            "change": 1.0,
+            "lambda2": 0.9,
+            "kappa": kappa if (layer, share) == ("W3", 0.2) else 0.8,
+        }
+        for share in (0.0, 0.2)
+        for layer in ("W1", "W2", "W3")
+    )
+
+
+def test_verdicts_on_layers_follow_the_table():
+    assert _layers._everywhere(layers(0.6)).agrees is True
+    found = _layers._everywhere(layers(-0.1))
+    assert found.agrees is False
+    assert found.seen == ("They do in 5 of 6 cases; least in W3 with 20 % random labels, -10 %.")
+
+
+def test_shares_of_covariances_by_hand():
+    rows = Rows.of(
+        {
+            "random_labels": 0.0,
+            "dynamics_mu:W1": 0.0,
+            "dynamics_log_norm:W1": log_norm,
+            **{f"dynamics_{name}:W1": 4.0 for name in ("lambda2", "kappa")},
+            "dynamics_lambda2_diagonal:W1": 1.0,
+            "dynamics_kappa_diagonal:W1": 5.0,
+        }
+        for log_norm in (1.0, 1.5)
+    )
+    assert _layers._shares(rows).cells == ((0.0, "W1", 0.5, 0.75, -0.25),)
+
+
+def test_one_seed_still_has_two_paths():
+    parts = {study.name: study for study in studies(Request(True, seeds=1))}
+    assert len(parts["paths"].jobs) == 4
 
 
 def batches(power: float, slope: float, propagated: float) -> Rows:
@@ -198,6 +253,12 @@ def test_verdicts_on_labels_follow_the_table():
     other = _noise.findings(noise((0.5, 1.0), (2.0, 1.0), 0.8))
     assert list(claims_of(other).values()) == [False, True, True]
     assert "end below the clean ones" in other.answers[0]
+    unfitted = noise((1.0, 0.5), (2.0, 1.0), 0.8)
+    place = unfitted.columns.index("risk")
+    cells = tuple((*row[:place], 1.5, *row[place + 1 :]) for row in unfitted.cells)
+    open_end = _noise.findings(Rows(unfitted.columns, cells))
+    assert claims_of(open_end)["Label noise regularises"] is None
+    assert "not memorised yet" in open_end.answers[0]
 
 
 def windows(kappa: float, growth: float) -> Rows:

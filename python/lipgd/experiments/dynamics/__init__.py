@@ -10,6 +10,7 @@ from lipgd.experiments.dynamics import (
     _batches,
     _convergence,
     _convnet,
+    _layers,
     _noise,
     _paths,
     _starts,
@@ -19,7 +20,7 @@ from lipgd.experiments.dynamics import (
 __all__ = ["studies"]
 
 #: In the order of the page.
-_PARTS = (_validation, _batches, _paths, _noise, _convergence, _starts, _convnet)
+_PARTS = (_validation, _layers, _batches, _paths, _noise, _convergence, _starts, _convnet)
 
 
 def studies(request: Request) -> list[Study]:

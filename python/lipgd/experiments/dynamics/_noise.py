@@ -20,6 +20,8 @@ __all__ = ["findings", "study", "training"]
 
 _SHARES = (0.0, 0.1, 0.3, 0.5, 1.0)
 _EARLY = 100
+#: Labels with a lower risk (nats) are memorised.
+_FITTED = 0.5
 
 
 def study(request: Request) -> Study:
@@ -114,13 +116,15 @@ def _early(ends: Rows) -> Claim:
 def _late(ends: Rows) -> Claim:
     values = _means(ends, "late")
     less = bool(values[-1] < values[0])
+    # As long as the noisiest labels are not fitted nobody knows where they end.
+    fitted = float(_means(ends, "risk")[-1]) < _FITTED
     return Claim(
         "Label noise regularises",
         "training on noisier labels ends with a smaller Lipschitz bound.",
         f"At the end it has grown by {', '.join(f'{v:.2f}' for v in values)}: the noisiest labels "
         f"end {'below' if less else 'above'} the clean ones"
-        f"{'.' if less else ', memorised.'}",
-        less,
+        f"{', memorised.' if fitted else ', but they are not memorised yet.'}",
+        less if fitted or not less else None,
     )
 
 
