@@ -121,6 +121,20 @@ def test_an_ensemble_has_the_propagated_variance_and_the_predicted_mean(rule):
     assert "propagated" in str(found)
 
 
+def test_the_table_of_an_ensemble_has_the_errors_of_its_means():
+    net, X, y, loss = problem(8, n=40)
+    found = ensemble(net, X, y, loss=loss, runs=4, steps=6, batch_size=8, record_every=3)
+    row = found.table()[-1]
+    end = found.observed[:, -1]
+    left = end - [p.predicted[-1] for p in found.predictions]
+    assert row["variance"] == pytest.approx(end.var(ddof=1), rel=1e-12)
+    assert row["mean_error"] == pytest.approx(end.std(ddof=1) / 2, rel=1e-12)
+    assert row["unexplained_error"] == pytest.approx(left.std(ddof=1) / 2, rel=1e-9)
+    assert row["variance_error"] == pytest.approx(np.sqrt(2 / 3), rel=1e-12)
+    inside = np.mean([p.variance[-1] for p in found.predictions])
+    assert row["innovation"] == pytest.approx(inside / end.var(ddof=1), rel=1e-12)
+
+
 @pytest.mark.parametrize("activation", ["silu", "relu"])
 def test_slopes_of_the_spread_are_those_of_materialized_gradients(activation):
     net, X, y, loss = problem(6, n=400, sizes=(5, 8, 6, 3))
