@@ -63,17 +63,14 @@ class Case:
 
 CASES = (
     Case("diabetes", (50,), "relu", 0.05, 1.0, 2000),
-    Case("diabetes", (200,), "silu", 0.05, 1.5, 2000),
-    Case("diabetes", (50, 50), "tanh", 0.05, 1.0, 2000),
-    Case("diabetes", (64, 64, 64), "relu", 0.02, 2.0, 2000),
+    Case("diabetes", (100,), "silu", 0.05, 1.5, 1000),
+    Case("diabetes", (50, 50), "tanh", 0.05, 1.0, 1000),
+    Case("diabetes", (32, 32, 32), "relu", 0.02, 2.0, 1000),
     Case("digits_3_vs_8", (50,), "relu", 0.5, 3.0, 1000),
-    Case("digits_3_vs_8", (100,), "silu", 0.2, 2.0, 1000),
-    Case("digits_3_vs_8", (50, 50), "tanh", 0.2, 3.0, 1000),
-    Case("digits_3_vs_8", (50, 50, 50), "relu", 0.1, 5.0, 1000),
-    Case("digits_as_number", (50,), "relu", 0.05, 1.0, 500),
-    Case("digits_as_number", (100, 50), "tanh", 0.05, 1.0, 500),
-    Case("digits", (100,), "relu", 0.3, 3.0, 500),
-    Case("digits", (50, 50), "silu", 0.3, 5.0, 500),
+    Case("digits_3_vs_8", (50,), "silu", 0.2, 2.0, 500),
+    Case("digits_3_vs_8", (50, 50), "tanh", 0.2, 3.0, 500),
+    Case("digits_as_number", (50,), "relu", 0.05, 1.0, 300),
+    Case("digits", (50,), "relu", 0.3, 3.0, 300),
 )
 
 
@@ -139,7 +136,7 @@ def peer(
             torch._foreach_add_(theta, gradient, alpha=-case.rate)
             for matrix, share in zip(theta[::2], shares, strict=True):
                 clip(matrix, share, projected)
-    return float(risk())
+    return risk().item()
 
 
 def clip(matrix: torch.Tensor, share: float, projected: bool) -> None:

@@ -294,3 +294,16 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"quantities is of 1 layers, expected 2"):
         cv.decay_guarantee(scalar_case([2.0]).quantities, 1.0)
     assert cv.gradient_bound(1.0, 0.0, 1.0) == math.inf
+
+
+def test_the_stochastic_sum_is_attained_on_a_parabola() -> None:
+    """``R = S t^2 / 2`` at the rate 1 / S: one step to the noise, which the second step sees."""
+    curvature, start, noise = 2.0, 3.0, 1.5
+    rate = 1.0 / curvature
+    risk = curvature * start**2 / 2.0
+    # After the first step t is +-noise / S, each with probability 1/2.
+    reached = rate * ((curvature * start) ** 2 + noise**2)
+    most = cv.stochastic_gradient_sum(risk, curvature, [[rate], [rate]], [[noise], [0.0]])
+    assert reached <= most <= reached * (1 + 1e-9)
+    quiet = cv.stochastic_gradient_sum(risk, curvature, [[rate]], [0.0])
+    assert rate * (curvature * start) ** 2 <= quiet * (1 + 1e-15)

@@ -255,6 +255,20 @@ def test_the_reach_would_fail_under_weight_decay() -> None:
     assert not UpdateRule(weight_decay={"W1": 0.0}).shrinks
 
 
+def test_the_pull_of_decay_with_momentum_is_attained() -> None:
+    """At a perfect fit velocities are sums of decay alone; tiny rates keep the weights."""
+    net = lipgd.Network([[[3.0]], [[2.0]]], activation="identity")
+    decay, momentum = {"W1": 0.3, "W2": 0.7}, 0.5
+    quantities = rc.measure(net, np.array([[1.0]]), [6.0])
+    rule = UpdateRule(momentum=momentum, weight_decay=decay)
+    bounds = rc.update_bounds(quantities, {"W1": 0.0, "W2": 0.0}, rule)
+    for name, value in (("W1", 3.0), ("W2", 2.0)):
+        velocity = 0.0
+        for _ in range(60):
+            velocity = momentum * velocity + decay[name] * value
+        assert velocity <= bounds[name] <= velocity * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.95), (0.5, 0.3), (0.0, 0.9), (0.3, 0.1)])
 def test_the_factor_of_adam_is_attained(betas: tuple[float, float]) -> None:
     beta1, beta2 = betas
