@@ -8,7 +8,7 @@ factor for all layers. ``scaled`` multiplies a layer whose norm exceeds its shar
 limits ask nothing.
 
 Asked is a certified constant of at least 0.95 limits at the end, and a risk of at most 1.05 times
-that of the scaled loop, in the median of the seeds. ``free`` is the risk without a limit after the
+that of either loop, in the median of the seeds. ``free`` is the risk without a limit after the
 same steps: where it exceeds 1.05 times that of the peer, no limited run of so few steps can be
 expected to do better, since ten times the steps is more training.
 """
@@ -162,16 +162,16 @@ def summary(case: Case, seeds: list[dict[str, float]]) -> dict[str, Any]:
         return facts | {"verdict": "asks nothing"}
     medians = {key: statistics.median(s[key] for s in seeds) for key in seeds[0]}
     least_used = min(s["retract constant"] for s in seeds) / case.limit
-    ratio = medians["retract"] / medians["scaled"]
-    good = ratio <= RISK and least_used >= USED
+    ratio, projected = (medians["retract"] / medians[name] for name in ("scaled", "projected"))
+    good = max(ratio, projected) <= RISK and least_used >= USED
     reason = ""
-    if not good and medians["free"] > RISK * medians["scaled"]:
+    if not good and medians["free"] > RISK * min(medians["scaled"], medians["projected"]):
         reason = ": so is the run without a limit"
     return facts | {
         "medians": medians,
         "least_used": least_used,
         "ratio_scaled": ratio,
-        "ratio_projected": medians["retract"] / medians["projected"],
+        "ratio_projected": projected,
         "ratio_free": medians["free"] / medians["scaled"],
         "verdict": ("yes" if good else "NO") + reason,
     }
