@@ -201,6 +201,13 @@ def test_layers_of_known_slopes_are_matrices(fixed: tuple[bool, bool]) -> None:
         assert np.isinf(t).all() == is_fixed
 
 
+def test_what_the_sums_of_k_lose_is_in_the_bound(level: str) -> None:
+    # Exactly 9/16, but in float64 sums with 2**53 may lose what is left of it.
+    for outer in itertools.permutations([2.0**53, 1.0, 2.0**-3, -(2.0**53)]):
+        found = bound([np.ones((4, 1)), np.array([outer])], 0.5, 0.5)
+        assert found.reason is not None or found.value >= 0.5 * 1.125
+
+
 def test_the_bound_does_not_move_with_the_scale_of_neurons() -> None:
     rng = np.random.default_rng(1)
     for sizes in ([6, 30, 3], [6, 20, 15, 2]):
