@@ -29,7 +29,7 @@ _QUANTITIES = ("log_norm", "mu", "kappa", "lambda2", "kappa_diagonal", "lambda2_
 
 def study(request: Request) -> Study:
     """Return a training with right labels, and one with wrong ones among them."""
-    steps, every = request.pick((1000, 4), (80, 4))
+    steps, every = request.pick((1000, 4), (160, 4))
     jobs = [partial(training, share, steps, every) for share in _SHARES]
     return Study("layers", "One training, layer by layer", jobs, findings)
 
