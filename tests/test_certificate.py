@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+import lipgd
 from lipgd.lipschitz._certificate import Certificate, certify
 
 Matrix = npt.NDArray[np.float64]
@@ -228,6 +230,14 @@ def test_any_scale_of_the_weights_is_exact(level: str, exponents: tuple[int, int
         scaled = [weights[0] * 2.0**first, *weights[1:-1], weights[-1] * 2.0**last]
         found = bound(scaled)
         assert found.value == pytest.approx(value * 2.0 ** (first + last), rel=1e-12)
+
+
+def test_small_weights_have_a_bound_without_a_warning() -> None:
+    weights = [np.full((3, 2), 1e-200), np.ones((1, 3))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = lipgd.lipschitz.upper(lipgd.Network(weights, activation="tanh"))
+    assert found.value == pytest.approx(math.sqrt(18.0) * 1e-200, rel=1e-3)
 
 
 def test_what_overflows_or_is_not_finite_has_a_reason_and_no_value(level: str) -> None:

@@ -207,10 +207,11 @@ def _certified(asked: Question, limits: _Limits, max_sweeps: int) -> _Found:
     if math.isnan(found.value) or product < found.value:
         reason = found.reason or "the product of spectral norms was smaller"
         return _Found(product, method="product", reason=reason)
-    multipliers = [
-        np.ldexp(numbers, exponents)
-        for numbers, exponents in zip(found.multipliers, found.exponents, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # what proves has the exponents apart
+        multipliers = [
+            np.ldexp(numbers, exponents)
+            for numbers, exponents in zip(found.multipliers, found.exponents, strict=True)
+        ]
     return _Found(found.value, None, multipliers, found.primal if max_sweeps else None, None, found)
 
 
