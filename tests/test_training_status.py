@@ -227,6 +227,8 @@ SIGNALS = """
 import os, signal, sys, threading, time
 import numpy as np, lipgd
 
+# Where tests run in the background, shells have it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sent = []
 
 def send(number):
