@@ -15,7 +15,7 @@ from lipgd.experiments import _charts as charts
 from lipgd.experiments._rows import Rows
 from lipgd.experiments._study import Claim, Findings, Picture, Request, Study, TableOf
 from lipgd.experiments.dynamics import _modules
-from lipgd.experiments.dynamics._problem import PARTS, digits, percent
+from lipgd.experiments.dynamics._problem import PARTS, digits, draw, percent
 
 __all__ = ["check", "findings", "study", "training"]
 
@@ -157,18 +157,7 @@ def _picture(rows: Rows) -> Picture:
     for ax, name in zip(axes, names, strict=False):
         for place, regularizer in enumerate(rows.where(data=name).values("regularizer")):
             part = rows.where(data=name, regularizer=regularizer)
-            color = charts.point_style(place)["color"]
-            ax.plot(part["step"], part["Z"], color=color, label=f"{regularizer}, observed")
-            error = 2.0 * part["Z_error"]
-            ax.plot(part["step"], part["Z_predicted"], "--", color="#333333", linewidth=1.0)
-            ax.fill_between(
-                part["step"],
-                part["Z_predicted"] - error,
-                part["Z_predicted"] + error,
-                color=color,
-                alpha=0.2,
-                linewidth=0,
-            )
+            draw(ax, part, place, regularizer)
         charts.name_axes(ax, "step", "Z (sum of log norms)", title=name)
     return Picture(
         "convnet",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 import lipgd
 from lipgd.dynamics import Prediction, Recording
+from lipgd.experiments import _charts as charts
+from lipgd.experiments._rows import Rows
 from lipgd.run import Run
 from lipgd.types import DoubleArray
 
-__all__ = ["PARTS", "Data", "along", "digits", "facts", "network", "percent", "train"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["PARTS", "Data", "along", "digits", "draw", "facts", "network", "percent", "train"]
 
 _SAMPLES = 1500
 _SIZES = (64, 64, 32, 10)
@@ -92,6 +97,15 @@ def along(found: Prediction, most: int = 60) -> list[dict[str, Any]]:
         }
         for i in rows
     ]
+
+
+def draw(ax: Axes, rows: Rows, place: int, label: str) -> None:
+    """Draw Z along a training, and its prediction with two standard errors to either side."""
+    color = charts.point_style(place)["color"]
+    step, predicted, error = rows["step"], rows["Z_predicted"], 2.0 * rows["Z_error"]
+    ax.plot(step, rows["Z"], color=color, label=f"{label}, observed")
+    ax.plot(step, predicted, "--", color="#333333", linewidth=1.0)
+    ax.fill_between(step, predicted - error, predicted + error, color=color, alpha=0.2, linewidth=0)
 
 
 def percent(value: float) -> str:

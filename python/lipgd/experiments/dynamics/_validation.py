@@ -19,6 +19,7 @@ from lipgd.experiments.dynamics._problem import (
     PARTS,
     along,
     digits,
+    draw,
     facts,
     network,
     percent,
@@ -205,18 +206,7 @@ def _picture(rows: Rows) -> Picture:
     for ax, name in zip(axes, names, strict=False):
         for place, activation in enumerate(shown.where(regularizer=name).values("activation")):
             part = shown.where(regularizer=name, activation=activation)
-            color = charts.point_style(place)["color"]
-            ax.plot(part["step"], part["Z"], color=color, label=f"{activation}, observed")
-            predicted, error = part["Z_predicted"], 2.0 * part["Z_error"]
-            ax.plot(part["step"], predicted, "--", color="#333333", linewidth=1.0)
-            ax.fill_between(
-                part["step"],
-                predicted - error,
-                predicted + error,
-                color=color,
-                alpha=0.2,
-                linewidth=0,
-            )
+            draw(ax, part, place, activation)
         charts.name_axes(ax, "step", "Z (sum of log norms)", title=name)
     return Picture(
         "validation",
