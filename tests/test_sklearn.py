@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import lipgd
 from lipgd.sklearn import LipschitzClassifier, LipschitzRegressor, in_raw_units
+from lipgd.sklearn._fit import Data
 
 ESTIMATORS = [
     LipschitzRegressor(max_iter=300),
@@ -189,18 +190,53 @@ def test_unscaled_data_do_not_diverge():
         assert model.score(X, y) > 0.5
 
 
-def test_early_stopping_returns_the_best_network(diabetes):
+def test_early_stopping_returns_the_best_network(diabetes, capsys):
+    class Watched(LipschitzRegressor):
+        def _split(self, data, seed):
+            parts = super()._split(data, seed)
+            self.held_out = parts[1]
+            return parts
+
     X, y = diabetes
     rng = np.random.default_rng(0)
     X = np.hstack([X, rng.normal(size=(len(X), 40))])
-    full = LipschitzRegressor((50,), None, max_iter=2000, tol=0, random_state=0).fit(
-        X[:200], y[:200]
+    # A rate of the user makes the units of the training those of the data, and no step is undone.
+    model = Watched((50,), None, max_iter=2000, random_state=0, learning_rate=0.02, verbose=True)
+    full = clone(model).set_params(tol=0, verbose=False).fit(X[:200], y[:200])
+    model.set_params(early_stopping=True, validation_fraction=0.3).fit(X[:200], y[:200])
+    risks = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert len(risks) == model.n_iter_ // 25 < 80 and len(model.held_out.X) == 60
+    best = lipgd.risk(model.network_, model.held_out.X, model.held_out.y)
+    assert best == pytest.approx(min(risks), rel=1e-5) and best < 0.98 * risks[-1]
+    assert model.score(X[200:], y[200:]) > full.score(X[200:], y[200:])
+
+
+@pytest.mark.parametrize("counts", [(100, 50, 10), (1, 1, 2), (4, 1, 1), (3, 30)])
+def test_early_stopping_keeps_the_parts_of_classes_and_needs_no_two_of_each(counts):
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = np.random.default_rng(0).normal(size=(len(y), 2)) + y[:, None]
+    model = LipschitzClassifier((4,), early_stopping=True, max_iter=5, tol=0, random_state=0)
+    assert np.isfinite(model.fit(X, y).predict_proba(X)).all()
+    kept, held_out = (
+        np.bincount(part.y, minlength=len(counts)) for part in model._split(Data(X, y, None), 3)
     )
-    stopped = LipschitzRegressor(
-        (50,), None, max_iter=2000, early_stopping=True, validation_fraction=0.3, random_state=0
-    ).fit(X[:200], y[:200])
-    assert stopped.n_iter_ < 2000
-    assert stopped.score(X[200:], y[200:]) > full.score(X[200:], y[200:]) + 0.2
+    np.testing.assert_array_equal(kept + held_out, counts)
+    assert kept.min() > 0 and held_out.sum() == -(-len(y) // 10)
+    assert np.abs(held_out - np.array(counts) / 10).max() <= 1
+    with pytest.raises(ValueError, match="X has 2 samples, all of which the training needs"):
+        model.fit([[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize("limit", [0.01, 1.0, 5.0])
+@pytest.mark.parametrize("options", [{}, {"learning_rate": 1e-9, "early_stopping": True}])
+def test_limits_hold_where_the_first_network_beyond_them_was_better(limit, options):
+    X, y = load_iris(return_X_y=True)
+    few = {"max_iter": 50, "tol": 0, "random_state": 0}
+    # Its risk is smaller than that of any network near its start that keeps the limit.
+    start = LipschitzClassifier((5, 4, 3), None, **few).fit(X, y).network_
+    model = LipschitzClassifier((5, 4, 3), limit, init=start, **few, **options).fit(X, y)
+    assert model.lipschitz_upper_ <= limit < float(lipgd.lipschitz.upper(start))
+    assert model.n_iter_ == 50 and len(model.history_.step) > 0
 
 
 def test_warm_start_goes_on(diabetes):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -258,13 +257,21 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         return self._scales
 
     def _split(self, data: Data, seed: int) -> tuple[Data, Data]:
-        rows = train_test_split(
-            np.arange(len(data.X)),
-            test_size=self.validation_fraction,
-            random_state=seed,
-            stratify=self._strata(data),
-        )
-        return _rows(data, rows[0]), _rows(data, rows[1])
+        """Return samples for the training, of every class at least one, and for validation."""
+        n_samples, classes = len(data.X), self._strata(data)
+        order = np.random.default_rng(seed).permutation(n_samples)
+        order = order[np.argsort(classes[order], kind="stable")]
+        free = np.delete(order, np.unique(classes[order], return_index=True)[1])
+        if not len(free):
+            raise ValueError(
+                f"X has {n_samples} sample{'s' * (n_samples > 1)}, all of which the training "
+                "needs, expected more for early_stopping"
+            )
+        count = min(len(free), math.ceil(self.validation_fraction * n_samples))
+        # Evenly over the sorted classes: each gives its part.
+        chosen = np.zeros(n_samples, bool)
+        chosen[free[((np.arange(count) + 0.5) * (len(free) / count)).astype(int)]] = True
+        return _rows(data, np.flatnonzero(~chosen)), _rows(data, np.flatnonzero(chosen))
 
     def _check_parameters(self) -> None:
         if self.lipschitz is not None:
@@ -309,7 +316,8 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
     def _best_constant(self, data: Data) -> FloatArray: ...
 
     @abstractmethod
-    def _strata(self, data: Data) -> Any: ...
+    def _strata(self, data: Data) -> Any:
+        """Return the class of each sample, for a split that keeps their parts."""
 
 
 def _fitting(name: str, net: Network, sizes: tuple[int, ...]) -> Network:

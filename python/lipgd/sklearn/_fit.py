@@ -11,6 +11,7 @@ import numpy as np
 
 from lipgd import losses
 from lipgd._risk import risk
+from lipgd._step_rule import meet_target
 from lipgd.history import History
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
@@ -83,7 +84,13 @@ def fit(
     watch: Watch,
     options: dict[str, Any],
 ) -> Fit:
-    """Train a network; a rate of None is found from the curvature and tested by the risk."""
+    """Train a network; a rate of None is found from the curvature and tested by the risk.
+
+    The descent and what it is compared with begin at a network that keeps the limit: one beyond it
+    may have a smaller risk than all that follow.
+    """
+    if options["constraint"] is not None:
+        net = meet_target(net, list(net._layout.names), options["constraint"])
     judge = _Judge(net, data, loss, stopping, watch, options)
     if rate is None:
         return _automatic(net, data, loss, steps, judge, options)
