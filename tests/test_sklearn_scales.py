@@ -34,6 +34,16 @@ def test_raw_targets_are_fitted_as_well_as_scaled_ones(diabetes):
     assert raw.score(X, y) > 0.6
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e5])
+def test_a_huber_loss_that_is_steep_everywhere_is_fitted(diabetes, unit):
+    X, y = diabetes
+    model = LipschitzRegressor(
+        lipschitz=None, loss="huber", max_iter=100, tol=0, random_state=0
+    ).fit(X, unit * y)
+    best_constant = np.abs(y - np.median(y)).mean()
+    assert np.abs(model.predict(X) / unit - y).mean() < 0.65 * best_constant
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("loss", ["mse", "huber"])
 def test_powers_of_two_in_the_data_change_no_bit(diabetes, dtype, loss):

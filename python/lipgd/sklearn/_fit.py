@@ -89,12 +89,14 @@ def fit(
     The descent and what it is compared with begin at a network that keeps the limit: one beyond it
     may have a smaller risk than all that follow.
     """
-    if options["constraint"] is not None:
-        net = meet_target(net, list(net._layout.names), options["constraint"])
-    judge = _Judge(net, data, loss, stopping, watch, options)
+    start, target = net, options["constraint"]
+    if target is not None:
+        start = meet_target(net, list(net._layout.names), target)
+    judge = _Judge(start, data, loss, stopping, watch, options)
     if rate is None:
+        # Weights that were lowered to the limit are flat together, and not for long.
         return _automatic(net, data, loss, steps, judge, options)
-    run = _train(net, data, loss, rate, steps, judge, options)
+    run = _train(start, data, loss, rate, steps, judge, options)
     judge.finish(run.network, run.steps)
     return judge.outcome([(0, run)])
 
@@ -103,23 +105,39 @@ def first_rate(net: Network, data: Data, loss: str, options: dict[str, Any]) -> 
     """Return 1 / S with the curvature S of the outputs, weighed by the smoothness of the loss.
 
     That is the curvature of the risk without the curvature of the network itself: it is positive
-    where that of the risk may vanish, as for huber far from its minimum or in flat parts of relu.
-    Weight decay adds its own.
+    where that of the risk may vanish, as in flat parts of relu. Weight decay adds its own.
     """
-    threads = options.get("n_threads")
-    scale = losses.get(loss).smoothness(net.n_outputs) / losses.get("mse").smoothness(net.n_outputs)
-    at_minimum = net(data.X, n_threads=threads)
+    threads, kind = options.get("n_threads"), losses.get(loss)
+    outputs = net(data.X, n_threads=threads)
+    weight, share = _parabolas(kind, outputs, data)
+    scale = share * kind.smoothness(net.n_outputs) / losses.get("mse").smoothness(net.n_outputs)
     curvature = scale * largest_curvature(
         net,
         data.X,
-        at_minimum,
+        outputs,  # at the minimum of the squared error, its curvature is that of the outputs
         "mse",
-        data.weight,
+        weight,
         iterations=_CURVATURE_PRODUCTS,
         n_threads=threads,
     )
     curvature += max(options.get("weight_decay", {}).values(), default=0.0)
     return 1.0 / curvature if curvature > 0 and math.isfinite(1.0 / curvature) else 1.0
+
+
+def _parabolas(
+    kind: losses.Loss, outputs: FloatArray, data: Data
+) -> tuple[FloatArray | None, float]:
+    """Return weights for parabolas above the losses, and their mean.
+
+    Huber's loss lies below the parabola that touches it at a residual r, whose curvature is the
+    part delta / abs(r) of its largest one: far from the minimum that allows larger steps.
+    """
+    if kind.kind != "huber":
+        return data.weight, 1.0
+    residuals = np.abs(outputs.astype(np.float64) - data.y.reshape(outputs.shape))
+    parts = kind.parameter / np.maximum(residuals.min(axis=1), kind.parameter)
+    weight = parts if data.weight is None else parts * data.weight
+    return weight, float(np.average(parts, weights=data.weight))
 
 
 def _train(
