@@ -95,6 +95,8 @@ class Builder:
         unknown = self.width is None and np.ndim(scale) == 0 and np.ndim(shift) == 0
         width = self.width or max(np.size(scale), np.size(shift))
         shape = () if unknown else (width,)
+        if not all(np.isfinite(v).all() for v in (scale, shift)):
+            raise self.error(f"has {name} with a number that is not finite")
         try:
             s, t = (np.broadcast_to(_finite(name, v), shape) for v in (scale, shift))
         except ValueError as error:
@@ -130,6 +132,8 @@ class Builder:
             raise self.error("has no matrix of weights, expected at least one dense layer")
         if not self._open:
             self._settle()
+        if not all(np.isfinite(array).all() for array in (*self._weights, *self._biases)):
+            raise self.error("has scales and weights whose products exceed the range of float64")
         return Model(
             tuple(_frozen(w) for w in self._weights),
             tuple(_frozen(b) for b in self._biases),

@@ -22,7 +22,7 @@ from ._expressions import (
     power,
 )
 
-__all__ = ["Graph", "Stream"]
+__all__ = ["Graph", "Stream", "one_per_value"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ class Stream:
 
     base: int
     expression: Any
+
+
+def one_per_value(constant: Any) -> Any:
+    """Return a constant as a vector, one for each value of a sample or one for all.
+
+    Rows come last: a column has one for each sample of a batch.
+    """
+    array = np.asarray(constant)
+    if array.size != math.prod(array.shape[-1:]):
+        raise ValueError(f"a constant of shape {array.shape}, expected one per value")
+    return array.reshape(-1)
 
 
 class Graph:
@@ -130,11 +141,16 @@ class Graph:
         stream, number = (a, b) if isinstance(a, Stream) else (b, a)
         stream = self._stream(name, stream)
         array = np.asarray(number, np.float64)
+        if array.size != 1:
+            try:
+                array = one_per_value(array)
+            except ValueError as error:
+                raise self.builder.error(f"has at {name} {error}") from error
         if sign == "/":
             if stream is b or not array.all():
                 raise self.builder.error(f"has at {name} a division that no dense layer does")
             if array.size != 1:
-                return self.affine(name, stream, 1.0 / array.reshape(-1), 0.0, 1.0)
+                return self.affine(name, stream, 1.0 / array, 0.0, 1.0)
             array, sign = 1.0 / array, "*"
         flipped = stream is b and sign == "-"
         if array.size == 1:
@@ -142,11 +158,6 @@ class Graph:
             if flipped:
                 return self._combined(name, Stream(stream.base, other), "-", stream.expression)
             return self._combined(name, stream, sign, other)
-        if array.size != max(array.shape):
-            raise self.builder.error(
-                f"has at {name} a constant of shape {array.shape}, expected one per value"
-            )
-        array = array.reshape(-1)
         if sign == "*":
             return self.affine(name, stream, array)
         scale, shift = (-1.0, array) if flipped else (1.0, array if sign == "+" else -array)

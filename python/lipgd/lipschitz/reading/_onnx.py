@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from lipgd.lipschitz._model import Model
 
 from ._builder import Builder
 from ._composed import LONGEST, find
-from ._graph import Graph, Stream
+from ._graph import Graph, Stream, one_per_value
+from ._onnx_checks import Input, Types, check_file, input_of, options_of
 
 __all__ = ["model_of", "parsed", "read_onnx"]
 
@@ -37,8 +38,6 @@ _REASONS = {
 }
 #: Protocol buffers hold no more.
 _MOST_BYTES = 2**31
-#: Before, sums and products had other rules for shapes.
-_OLDEST_OPSET = 7
 #: What operations raise if inputs are missing, or are not of the kind or shape that they need.
 _MALFORMED = (*(AttributeError, IndexError, KeyError, MemoryError), *(TypeError, ValueError))
 
@@ -60,58 +59,18 @@ def parsed(path: str) -> Any:
         proto = onnx.load_model_from_string(content, format="protobuf")
     except Exception as error:  # of the parser, which has classes of its own
         raise builder.error(f"is not a readable ONNX file: {error}") from error
-    if not all(isinstance(text, str) for text in _texts(proto)):
-        raise builder.error("is not a readable ONNX file: a name in it is not UTF-8")
-    _check_versions(builder, proto, onnx.defs.onnx_opset_version())
-    _check_names(builder, proto.graph)
+    check_file(builder, proto, onnx.defs.onnx_opset_version(), onnx.IR_VERSION)
     return proto
 
 
 def model_of(proto: Any, name: str) -> Model:
     """Return the layers of a file that was parsed."""
     builder = Builder(name)
-    _Reader(builder, proto.graph, _library().numpy_helper.to_array).run()
-    return builder.build()
-
-
-def _texts(proto: Any) -> Iterator[Any]:
-    """Yield all names: the parser leaves those that are no text as bytes."""
-    for entry in proto.metadata_props:
-        yield from (entry.key, entry.value)
-    for opset in proto.opset_import:
-        yield opset.domain
-    graph = proto.graph
-    for named in (*graph.initializer, *graph.input, *graph.output):
-        yield named.name
-    for node in graph.node:
-        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (attribute.name for attribute in node.attribute)
-
-
-def _check_versions(builder: Builder, proto: Any, newest: int) -> None:
-    opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(opsets) != 1 or not _OLDEST_OPSET <= opsets[0] <= newest:
-        raise builder.error(
-            f"has the opset {', '.join(map(str, opsets)) or 'none'}, "
-            f"expected one from {_OLDEST_OPSET} to {newest}"
-        )
-    if proto.functions:
-        raise builder.error(
-            f"defines the function {proto.functions[0].name}, expected operations of ONNX alone"
-        )
-    if proto.graph.sparse_initializer or proto.graph.quantization_annotation:
-        raise builder.error("has sparse or quantized weights, expected dense ones")
-
-
-def _check_names(builder: Builder, graph: Any) -> None:
-    """Raise if a value has two sources: which one counts would be anybody's guess."""
-    arrays = [tensor.name for tensor in graph.initializer]
-    seen = {entry.name for entry in graph.input} - set(arrays)
-    results = [name for node in graph.node for name in node.output if name]
-    for name in (*arrays, *results):
-        if name in seen:
-            raise builder.error(f"computes or stores {name!r} twice, expected once")
-        seen.add(name)
+    reader = _Reader(builder, proto.graph, _library().numpy_helper.to_array)
+    reader.run()
+    model = builder.build()
+    reader.inputs.check(builder, model.sizes[0])
+    return model
 
 
 def _library() -> Any:
@@ -131,18 +90,23 @@ class _Reader:
         self._onnx = graph
         self._to_array = to_array
         self._graph = Graph(builder)
+        self._types = Types(builder)
+        self.inputs = Input("", None)
 
     def run(self) -> None:
         values = self._graph.values
         for tensor in self._onnx.initializer:
             values[tensor.name] = self._array(tensor)
-        inputs = [entry.name for entry in self._onnx.input if entry.name not in values]
+            self._types.known[tensor.name] = tensor.data_type
+        inputs = [entry for entry in self._onnx.input if entry.name not in values]
         if len(inputs) != 1 or len(self._onnx.output) != 1:
             raise self._builder.error(
                 f"has {len(inputs)} inputs and {len(self._onnx.output)} outputs, "
                 "expected one of each"
             )
-        values[inputs[0]] = self._graph.start()
+        self.inputs = input_of(self._builder, inputs[0])
+        self._types.known[inputs[0].name] = inputs[0].type.tensor_type.elem_type
+        values[inputs[0].name] = self._graph.start()
         self._follow(list(self._onnx.node))
         output = self._onnx.output[0].name
         if output not in values:
@@ -158,6 +122,7 @@ class _Reader:
                 stream = values[found.operand]
                 words = f"{node.name} ({found.function.partition('(')[0]})"
                 values[found.result] = self._graph.function(words, stream, found.function)
+                self._types.keep(found.operand, found.result)
                 place += found.length
                 continue
             if not node.output:
@@ -188,9 +153,11 @@ class _Reader:
         missing = [i for i in node.input if i and i not in self._graph.values]
         if missing:
             raise self._builder.error(f"uses {missing[0]} at {words} before it is there")
-        options = {a.name: a for a in node.attribute}
+        options = options_of(self._builder, words, node)
+        self._types.follow(words, node, options)
         try:
-            return self._operation(node, words, known, options)
+            with np.errstate(all="ignore"):  # what is not finite is refused where it is used
+                return self._operation(node, words, known, options)
         except _MALFORMED as error:
             if str(error).startswith(self._builder.source):
                 raise
@@ -224,7 +191,7 @@ class _Reader:
         if bias is None or beta == 0.0:
             bias = None
         else:
-            bias = beta * np.broadcast_to(np.asarray(bias).reshape(-1), (len(matrix),))
+            bias = beta * np.broadcast_to(one_per_value(bias), (len(matrix),))
         if alpha != 1.0:
             x = self._graph.affine(words, x, alpha)
         return self._graph.linear(words, x, matrix, bias)
@@ -260,11 +227,18 @@ class _Reader:
         shape = known[1]
         if not isinstance(known[0], Stream):
             return np.reshape(known[0], shape)
-        width = self._builder.width
         fits = isinstance(shape, np.ndarray) and shape.size == 2
-        if not fits or (width is not None and shape[1] not in (-1, width)):
+        if not fits or not self._keeps_samples(shape.ravel(), _whole(options, "allowzero", 0)):
             raise self._builder.error(f"has {words}, expected one row per sample")
         return self._graph.same(words, known[0])
+
+    def _keeps_samples(self, shape: Any, zero_is_zero: int) -> bool:
+        """Whether a shape of rows and columns, 0 for those before and -1 for the rest, does."""
+        rows, columns = (int(length) for length in shape)
+        width = self._builder.width or self.inputs.width
+        if columns == -1:
+            return (rows == 0 and not zero_is_zero) or 0 < rows == self.inputs.batch
+        return columns > 0 and width in (None, columns)
 
     def transpose(self, words: str, known: list[Any], options: dict[str, Any]) -> Any:
         if not isinstance(known[0], np.ndarray):
@@ -348,11 +322,17 @@ class _Reader:
 
 
 def _real(options: dict[str, Any], name: str, default: float) -> float:
-    return float(options[name].f) if name in options else default
+    return float(_of_type(options[name], 1).f) if name in options else default
 
 
 def _whole(options: dict[str, Any], name: str, default: int) -> int:
-    return int(options[name].i) if name in options else default
+    return int(_of_type(options[name], 2).i) if name in options else default
+
+
+def _of_type(attribute: Any, kind: int) -> Any:
+    if attribute.type not in (0, kind):  # the oldest files do not say it
+        raise ValueError(f"its {attribute.name} is no {'number' if kind == 1 else 'whole number'}")
+    return attribute
 
 
 _OPERATIONS: dict[str, Callable[[_Reader, str, list[Any], dict[str, Any]], Any]] = {
