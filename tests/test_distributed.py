@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from pathlib import Path
-
 import mpi_programs
 import numpy as np
 import pytest
@@ -146,59 +141,6 @@ except ValueError as error:
     assert len(found) == 6
     assert all("nan" in line for line in found[:3])
     assert all("steps in process 1 is not that of process 0" in line for line in found[3:])
-
-
-@needs_mpi
-def test_a_process_that_raises_ends_the_others_with_one_message(tmp_path):
-    body = """
-rows = distributed.rows(N)
-def callback(snapshot):
-    if comm.rank == 1 and snapshot.step >= 40:
-        raise RuntimeError("the disk is full")
-distributed.train(net, X[rows], y[rows], steps=10**8, callback=callback, callback_every=20,
-                  checkpoint=sys.argv[1], checkpoint_every=10)
-"""
-    path = tmp_path / "state.npz"
-    began = time.monotonic()
-    process = start(tmp_path, 3, body, str(path))
-    _, err = ended(process, timeout=30)
-    assert process.returncode != 0 and time.monotonic() - began < 15
-    assert err.count("lipgd: process 1 of 3 failed, and ends all") == 1
-    assert "RuntimeError: the disk is full" in err
-    resumed = start(
-        tmp_path,
-        2,
-        "rows = distributed.rows(N)\n"
-        "told(distributed.train(net, X[rows], y[rows], steps=60, resume=sys.argv[1]))\n",
-        str(path),
-    )
-    assert len(set(lines(resumed))) == 1
-
-
-@needs_mpi
-def test_a_killed_process_ends_the_others(tmp_path):
-    body = """
-rows = distributed.rows(N)
-open(f"{sys.argv[1]}/{comm.rank}", "w").write(str(os.getpid()))
-distributed.train(net, X[rows], y[rows], steps=10**8)
-"""
-    process = start(tmp_path, 3, body, str(tmp_path))
-    deadline = time.monotonic() + 20
-    while not all((tmp_path / str(rank)).exists() for rank in range(3)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(1.0)
-    pids = [int((tmp_path / str(rank)).read_text()) for rank in range(3)]
-    os.kill(pids[1], signal.SIGKILL)
-    ended(process, timeout=10)
-    assert process.returncode != 0
-    time.sleep(0.2)
-    for pid in pids:
-        assert not os.path.exists(f"/proc/{pid}") or is_zombie(pid)
-
-
-def is_zombie(pid):
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 @needs_mpi

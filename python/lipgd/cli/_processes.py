@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import lipgd
-from lipgd.distributed._processes import agreed, communicator, is_launched, together
+from lipgd.distributed._processes import agreed, communicator, is_launched, meet, together
 from lipgd.distributed._shards import Cut
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ Expected = (ImportError, OSError, TypeError, ValueError)
 
 def processes(shards: int) -> Alone | Several:
     """Return those of the MPI program that this process was started in, if it was."""
-    return Several(communicator(None), shards) if is_launched() else Alone()
+    if not is_launched():
+        return Alone()
+    comm = communicator(None)
+    meet(comm)
+    return Several(comm, shards)
 
 
 class Alone:

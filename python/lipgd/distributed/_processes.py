@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from lipgd._check import shown
+from lipgd.distributed._guard import Guard, named
 
-__all__ = ["agreed", "communicator", "is_launched", "together"]
+__all__ = ["agreed", "communicator", "is_launched", "meet", "together", "watch"]
 
 #: What launchers of MPI programs tell their processes.
 _LAUNCHED = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")
 _Answer = TypeVar("_Answer")
+#: How long an error of MPI itself waits for the message about what caused it.
+_PRECEDENCE_SECONDS = 1.0
+#: What belongs to the process, as its streams do.
+_guard: Guard | None = None
 
 
 def communicator(comm: Any) -> Any:
@@ -80,11 +87,45 @@ def together(comm: Any, known: tuple[type[BaseException], ...] = ()) -> Iterator
     except BaseException as error:
         if comm.size == 1 or isinstance(error, known):
             raise
-        print(
-            f"lipgd: process {comm.rank} of {comm.size} failed, and ends all:\n"
-            f"{traceback.format_exc()}",
-            file=sys.stderr,
-            flush=True,
-        )
+        if type(error).__module__.startswith("mpi4py"):
+            # Another process is gone, of which its guard tells more.
+            time.sleep(_PRECEDENCE_SECONDS)
+        _speak(f"process {comm.rank} of {comm.size}", traceback.format_exc())
         comm.Abort(1)
         raise
+
+
+def watch() -> None:
+    """Make sure that one message comes and all processes end if this one raises or dies."""
+    global _guard
+    name = named(os.environ)
+    if name is None or _guard is not None:
+        return
+    guard = _guard = Guard()
+    before = sys.excepthook
+
+    def end_all(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not guard.is_mine():
+            before(kind, error, trace)
+            return
+        _speak(name, "".join(traceback.format_exception(kind, error, trace)))
+        mpi = sys.modules.get("mpi4py.MPI")
+        if mpi is not None and mpi.Is_initialized() and not mpi.Is_finalized():
+            mpi.COMM_WORLD.Abort(1)
+        # No launcher lets the others go on after a signal.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sys.excepthook = end_all
+
+
+def meet(comm: Any) -> None:
+    """Let the processes of a communicator know each other, all of which call this."""
+    if _guard is not None and comm.size > 1:
+        _guard.meet(comm)
+
+
+def _speak(name: str, text: str) -> None:
+    sys.stdout.flush()
+    if _guard is None or _guard.may_speak():
+        print(f"lipgd: {name} failed, and ends all:\n{text}", file=sys.stderr, flush=True)

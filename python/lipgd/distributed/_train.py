@@ -16,7 +16,7 @@ from lipgd._checkpoint import check_target
 from lipgd._descent import Descent
 from lipgd._plan import Plan, make_plan
 from lipgd.constraints import NORM_MODES, RateCaps
-from lipgd.distributed._processes import agreed, communicator, together
+from lipgd.distributed._processes import agreed, communicator, meet, together
 from lipgd.distributed._shards import Cut, Exchange
 from lipgd.network import Network
 from lipgd.run import Run, Snapshot
@@ -106,8 +106,8 @@ def train(
     same bits for every number of processes, but not those of :func:`lipgd.train`. Constraints,
     records and checkpoints work as there. Ctrl-C in any process, or a true answer of its callback,
     ends the training of all at the same step. A process that raises in the middle prints its error
-    and aborts the program: the last checkpoint is good, and may be resumed with another number of
-    processes.
+    and aborts the program; if one is killed, one message says which. The last checkpoint is good,
+    and may be resumed with another number of processes.
 
     Parameters
     ----------
@@ -152,8 +152,10 @@ def train(
     'finished'
     """
     channel = communicator(comm)
+    meet(channel)
     first = channel.rank == 0
-    plan, cut = _plan(net, X, y, sample_weight, channel, shards, arguments)
+    with together(channel, (OSError, TypeError, ValueError)):
+        plan, cut = _plan(net, X, y, sample_weight, channel, shards, arguments)
     exchange = Exchange(cut)
     plan.problem["shards"] = (*cut.position, exchange)
     agreed(channel, lambda: check_target(checkpoint) if first and checkpoint else None)
