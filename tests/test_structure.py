@@ -20,7 +20,7 @@ HEADER_ROWS = (
     "version types check reduce arena parallel elementwise activation samples loss network panel",
     "narrow strips product block sweep layer_pass strip_pass risk shards narrow_tangent tangent",
     "hessian margins sharpness tiles spectral certificate layer_norms constraint jacobian thin_svd",
-    "dynamics leading_pair singular proximal retraction update stepper recorder descent lipgd",
+    "dynamics few leading_pair singular proximal retraction update stepper recorder descent lipgd",
 )
 HEADER_ORDER = [name for row in HEADER_ROWS for name in row.split()]
 

@@ -20,6 +20,7 @@
 #include "lipgd/descent.hpp"
 #include "lipgd/dynamics.hpp"
 #include "lipgd/elementwise.hpp"
+#include "lipgd/few.hpp"
 #include "lipgd/hessian.hpp"
 #include "lipgd/jacobian.hpp"
 #include "lipgd/layer_norms.hpp"
