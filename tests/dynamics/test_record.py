@@ -87,7 +87,7 @@ def velocities(nets, beta, nesterov, rate):
 
 @pytest.mark.parametrize("update", ["gradient", "adam"])
 def test_the_first_order_is_that_of_exact_pairs(level, dtype, update):
-    net, X, y = problem(1, sizes=(20, 24, 16, 3), dtype=dtype)
+    net, X, y = problem(1, sizes=(20, 43, 16, 3), dtype=dtype)
     settings = {"loss": "cross_entropy", "batch_size": 16, "steps": 25, "update": update}
     settings["rate"] = 0.1 if update == "gradient" else 1e-3
     layers = [f"dynamics_first_order:W{k}" for k in (1, 2, 3)]
