@@ -232,6 +232,10 @@ def test_the_pair_term_is_finite_without_a_gap():
     far.add([rng.normal(size=(50, 3))], [rng.normal(size=(50, 3))])
     small = coefficients_of(far, batch_size=5, rate=1e-3)
     assert small.curvature_pair[0] == pytest.approx(small.curvature[0], rel=1e-4)
+    for step in (0, 9):  # the last takes back noise: its variance is negative
+        settings = {"sampling": "reshuffled", "step_in_epoch": step}
+        small = coefficients_of(far, batch_size=5, rate=1e-3, **settings)
+        assert small.curvature_pair[0] == pytest.approx(small.curvature[0], rel=1e-4)
 
 
 def test_float32_factors_and_blocks_of_rows():
