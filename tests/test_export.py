@@ -110,7 +110,7 @@ def test_bad_arguments_are_refused_by_name():
     net = network("silu", np.float64)
     with pytest.raises(ValueError, match="name is '2net', expected an identifier of C"):
         c_header(net, "2net")
-    for word in ("double", "class", "for"):
+    for word in ("double", "class", "for", "main", "sin", "tanhf", "y1", "_Bool", "__net", "NAN"):
         with pytest.raises(ValueError, match=f"name is '{word}', expected an identifier of C"):
             c_header(net, word)
     with pytest.raises(ValueError, match="name is 3, expected an identifier of C"):

@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 import lipgd
 import lipgd.onnx
-from lipgd.lipschitz import read, upper
+from lipgd.lipschitz import lower, read, upper
 
 LEAKY = [
     lipgd.activations.leaky(base, c).name
@@ -99,6 +99,16 @@ def test_the_metadata_say_what_was_proved(tmp_path: Path) -> None:
     assert bound.value >= upper(exact).value * (1 - 1e-12) != upper(net).value
     assert facts["lipgd.lipschitz_norm"] == "2" and facts["lipgd.lipschitz_rigorous"] == "true"
     assert facts["lipgd.activation"] == "tanh" and len(facts["lipgd.weights_sha256"]) == 64
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7])  # float32 rounds one up and the other down
+def test_the_bound_holds_for_the_file_and_for_the_network_that_it_gives(
+    scale: float, tmp_path: Path
+) -> None:
+    net, path = network("identity").replace(output_scale=scale), tmp_path / "net.onnx"
+    bound = lipgd.onnx.save(net, path, dtype=np.float32)
+    assert bound.value >= max(read_bound(path), lower(lipgd.onnx.load(path)).value)
+    assert bound.value <= upper(net).value * (1 + 1e-6)
 
 
 def read_bound(path: Path) -> float:

@@ -193,3 +193,26 @@ def test_arguments():
         from_torch(to_torch(net), "relu")
     with pytest.raises(ValueError, match="expected one of"):
         Elementwise("mish")
+
+
+def test_layers_whose_weights_are_computed_are_read_as_in_evaluation():
+    normed = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 4))
+    module = nn.Sequential(normed, nn.ReLU(), nn.Linear(4, 1)).double()
+    with pytest.raises(ValueError, match=r"layer 0 \(ParametrizedLinear\) in training mode"):
+        from_torch(module)
+    X = np.random.default_rng(0).normal(size=(9, 3))
+    expected = module.eval()(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(from_torch(module)(X), expected, rtol=1e-13)
+
+
+def test_modules_that_do_not_compute_what_they_say_are_refused():
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    handle = module[2].register_forward_hook(lambda layer, inputs, outputs: 3 * outputs)
+    with pytest.raises(ValueError, match=r"layer 2 \(Linear\) with hooks"):
+        from_torch(module)
+    handle.remove()
+    module.register_forward_pre_hook(lambda layer, inputs: (2 * inputs[0],))
+    with pytest.raises(ValueError, match=r"layer itself \(Sequential\) with hooks"):
+        from_torch(module)
+    with pytest.raises(ValueError, match="on the device meta"):
+        from_torch(nn.Sequential(nn.Linear(3, 1, device="meta")))

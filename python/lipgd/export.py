@@ -17,68 +17,31 @@ from lipgd.network import Network
 
 __all__ = ["c_header"]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Words of C99 and of C++ that look like identifiers.
-_WORDS = frozenset(
-    (
-        "auto",
-        "bool",
-        "break",
-        "case",
-        "catch",
-        "char",
-        "class",
-        "const",
-        "continue",
-        "default",
-        "delete",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "explicit",
-        "export",
-        "extern",
-        "false",
-        "float",
-        "for",
-        "friend",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "mutable",
-        "namespace",
-        "new",
-        "operator",
-        "private",
-        "protected",
-        "public",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "template",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "typedef",
-        "typename",
-        "union",
-        "unsigned",
-        "using",
-        "virtual",
-        "void",
-        "volatile",
-        "while",
-    )
+#: C keeps names that begin with an underscore and another one or a capital for itself.
+_NAME = re.compile(r"(?!_[A-Z_])[A-Za-z_][A-Za-z0-9_]*")
+#: Words of C99 and of C++ that look like identifiers, and the one function of every program.
+_WORDS = """
+    auto bool break case catch char class const continue default delete do double else enum explicit
+    export extern false float for friend goto if inline int long main mutable namespace new operator
+    private protected public register restrict return short signed sizeof static struct switch
+    template this throw true try typedef typename union unsigned using virtual void volatile while
+"""
+#: What math.h declares: of numbers of three kinds, with the suffixes f and l, and others.
+_FUNCTIONS = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh drem erf erfc exp exp10 exp2
+    expm1 fabs fdim finite floor fma fmax fmin fmod frexp gamma hypot ilogb isinf isnan j0 j1 jn
+    ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint nextafter
+    nexttoward pow remainder remquo rint round scalb scalbln scalbn significand sin sincos sinh sqrt
+    tan tanh tgamma trunc y0 y1 yn
+"""
+_OTHERS = """
+    HUGE_VAL HUGE_VALF HUGE_VALL INFINITY NAN NULL double_t float_t fpclassify isfinite isgreater
+    isgreaterequal isless islessequal islessgreater isnormal isunordered math_errhandling signbit
+    signgam
+"""
+_TAKEN = frozenset(
+    [*_WORDS.split(), *_OTHERS.split()]
+    + [name + suffix for name in _FUNCTIONS.split() for suffix in ("", "f", "l")]
 )
 _PER_LINE = 4
 
@@ -118,7 +81,7 @@ def c_header(
     net : Network
         The network; its dtype is that of the code.
     name : str
-        An identifier of C.
+        An identifier of C that is no word of C or C++, nor one of ``math.h``.
     path : path-like, optional
         A file to write it to as well, which is replaced as a whole or not at all.
 
@@ -129,7 +92,7 @@ def c_header(
     Raises
     ------
     TypeError, ValueError
-        If the name is no identifier, or the network has numbers that are not finite.
+        If the name cannot be that of a function, or the network has numbers that are not finite.
 
     Examples
     --------
@@ -140,8 +103,11 @@ def c_header(
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {shown(net)}, expected a Network")
-    if not _NAME.fullmatch(str(name)) or name in _WORDS:
-        raise ValueError(f"name is {shown(name)}, expected an identifier of C")
+    if not _NAME.fullmatch(str(name)) or name in _TAKEN:
+        raise ValueError(
+            f"name is {shown(name)}, expected an identifier of C that neither the language nor "
+            "math.h has"
+        )
     if not all(np.isfinite(array).all() for _, array in net.named()):
         raise ValueError("net has a parameter that is not finite, expected finite numbers")
     bound = upper(net)

@@ -6,6 +6,7 @@ Needs ``pip install "lipgd[onnx]"``.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from typing import Any
 
@@ -24,6 +25,7 @@ from lipgd._files import atomic_writer
 from lipgd._stored import stored
 from lipgd.activations import Activation, names
 from lipgd.lipschitz import Estimate, upper
+from lipgd.lipschitz._model import Model
 from lipgd.lipschitz.reading._composed import lines_of
 from lipgd.lipschitz.reading._onnx import model_of, parsed
 from lipgd.network import Network
@@ -103,7 +105,7 @@ def save(
     opset = integer("opset", opset, at_least=_OPSET, at_most=newest)
     kept = _fitting(stored(net, dtype))
     proto = _proto(kept, opset)
-    bound = upper(model_of(proto, os.path.basename(name)), method)
+    bound = _bound(kept, model_of(proto, os.path.basename(name)), method)
     helper.set_model_props(proto, _facts(kept, bound))
     content = proto.SerializeToString(deterministic=True)
     with atomic_writer(name) as file:
@@ -155,6 +157,18 @@ def load(path: str | os.PathLike[str]) -> Network:
             f"SHA-256 {shown(certified)}; lipgd.lipschitz.read takes it without its metadata"
         )
     return net
+
+
+def _bound(net: Network, written: Model, method: str) -> Estimate:
+    """Return a bound of what the file holds, and of the network that it gives back.
+
+    They differ in the output scale, which a network has in double precision.
+    """
+    bound = upper(written, method)
+    if float(net.dtype.type(net.output_scale)) == net.output_scale or math.isnan(bound.value):
+        return bound
+    other = upper(net, method)
+    return bound if other.value <= bound.value else other
 
 
 def _fitting(net: Network) -> Network:

@@ -60,6 +60,8 @@ def read_module(module: Any) -> Model:
         builder.notes.append(
             "The module is in training mode; it is taken as in evaluation, after module.eval()."
         )
+    for name, layer in module.named_modules():
+        _check_plain(builder, f"{name or 'itself'} ({type(layer).__name__})", layer)
     graph = Graph(builder)
     if _is_leaf(module):
         graph.finish(_layer(graph, "itself", module, graph.start()))
@@ -99,7 +101,7 @@ def biased_layers(source: Any) -> list[bool]:
         return [source.bias is not None]
     nodes = _traced(source, Builder("the module")).nodes
     called = [source.get_submodule(node.target) for node in nodes if node.op == "call_module"]
-    dense = [layer for layer in called if _LAYERS.get(type(layer).__name__) is _linear]
+    dense = [layer for layer in called if _LAYERS.get(_kind(layer)) is _linear]
     return [layer.bias is not None for layer in dense]
 
 
@@ -125,6 +127,26 @@ def load_state(path: str) -> Mapping[str, Any]:
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} holds a {type(state).__name__}, expected a state_dict")
     return state
+
+
+def _check_plain(builder: Builder, words: str, layer: Any) -> None:
+    """Raise for a layer that does not compute what its class says."""
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise builder.error(
+            f"has the layer {words} with hooks, which may change what it computes, expected none; "
+            "of norms torch.nn.utils.parametrizations has some without"
+        )
+    if layer.training and hasattr(layer, "parametrizations"):
+        raise builder.error(
+            f"has the layer {words} in training mode, whose weights may change with every look, "
+            "expected the module after module.eval()"
+        )
+
+
+def _kind(layer: Any) -> str:
+    """Return the name of the class of a layer, before parametrizations of its weights."""
+    name = type(layer).__name__
+    return name.removeprefix("Parametrized") if hasattr(layer, "parametrizations") else name
 
 
 def _is_leaf(module: Any) -> bool:
@@ -193,7 +215,7 @@ def _value(graph: Graph, argument: Any) -> Any:
 
 
 def _layer(graph: Graph, name: str, layer: Any, value: Any) -> Stream:
-    kind = type(layer).__name__
+    kind = _kind(layer)
     words = f"{name} ({kind})"
     if kind in _NOTHING:
         return graph.same(words, value)
@@ -370,6 +392,8 @@ def _number(value: Any) -> Any:
 def _array(value: Any) -> Any:
     """Return a tensor as an array of float64, which holds float32 and its halves exactly."""
     if hasattr(value, "detach"):
+        if value.is_meta:
+            raise ValueError("a tensor is on the device meta, expected one that has its numbers")
         tensor = value.detach().cpu()
         return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
     return np.asarray(value)
