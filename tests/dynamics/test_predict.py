@@ -155,6 +155,8 @@ def test_the_factors_of_reshuffled_epochs(nesterov, n, batch):
     found = plain * noise.curvature_factors(steps)
     np.testing.assert_allclose(found, growth, atol=0.06 * plain)
     variances = np.full(steps, c / batch * noise.factor)
+    alone = variances * noise.own_factors(steps)
+    np.testing.assert_allclose(alone, np.var(cuts, axis=1), atol=0.02 * c / batch)
     sums = np.cumsum(cuts, axis=0).var(axis=1)
     np.testing.assert_allclose(noise.accumulated(variances), sums, atol=0.02 * c / batch)
 
