@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lipgd
-from lipgd.sweeps import _engines, _store
+from lipgd.sweeps import _engines, _grid, _store
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 2))
@@ -378,3 +378,25 @@ def test_the_command_names_what_is_wrong(tmp_path, capsys, content, message):
     path.write_text(content)
     assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
     assert pytest.importorskip("re").search(message, capsys.readouterr().err)
+
+
+def test_keys_depend_on_labels_and_values_alone():
+    grid = {'b"': [1.5, None, "é"], "a": {"one": [1, 2], "nan": np.nan}}
+    cells = _grid.cells_of(grid, [3, 7])
+    assert len({cell.key for cell in cells}) == len(cells) == 12
+    for cell in cells:
+        values = {name: _grid.described(name, value) for name, value in cell.arguments.items()}
+        assert cell.key == _grid.digest({"labels": cell.labels, "values": values})
+    turned = _grid.cells_of(dict(reversed(grid.items())), [7, 3])
+    assert {cell.key for cell in turned} == {cell.key for cell in cells}
+
+
+@pytest.mark.parametrize("seconds", [1e-5, 2e-4, 5e-3, 3.0])
+def test_batches_shrink_so_that_no_worker_waits_long(seconds):
+    arguments = [{"a": a} for a in range(3000)]
+    batches = _engines._batches(arguments, 5, seconds, 2)
+    assert [pair for batch in batches for pair in batch] == list(enumerate(arguments))[5:]
+    sizes = [len(batch) for batch in batches]
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) * seconds <= max(0.25, seconds) + seconds
+    assert sizes[-1] * seconds <= 0.01 + seconds

@@ -6,8 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Outcome", "run_cells"]
 
@@ -19,14 +18,17 @@ _BATCH_SECONDS = 0.25
 _LEAST_THREAD_SECONDS = 3e-3
 #: Starting processes takes about so long; less work is done at once.
 _START_SECONDS = 0.5
-#: What is done here first, to see how long a cell takes.
-_PILOT_SECONDS = 0.05
-#: Batches per worker, at least, so that none waits long for the last one.
-_ROUNDS = 4
+#: What is done here first, to see how long a cell takes: two at least, if the first was no longer
+#: than this, since it may have had to import what all need.
+_PILOT_SECONDS = 0.01
+_FIRST_SECONDS = 0.2
+#: A batch takes at most this part of what is left for a worker, so that none waits long at the end,
+#: but no fewer cells than take so many seconds.
+_PART = 4
+_LEAST_BATCH_SECONDS = 0.01
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A cell that ran: its position, and its row or what it raised."""
 
     position: int
@@ -46,13 +48,10 @@ def run_cells(
         yield from _on_backend(task, arguments, *chosen)
         return
     limit = math.inf if jobs == 1 else _PILOT_SECONDS
-    began = time.perf_counter()
-    done = yield from _in_turn(task, arguments, limit)
+    done, seconds = yield from _in_turn(task, arguments, limit)
     if done == len(arguments):
         return
-    seconds = (time.perf_counter() - began) / done
-    size = _batch_size(seconds, len(arguments) - done, jobs)
-    batches = _batches(arguments, done, size)
+    batches = _batches(arguments, done, seconds, jobs)
     if threads_suit and seconds >= _LEAST_THREAD_SECONDS:
         with ThreadPoolExecutor(jobs) as pool:
             yield from _pooled(pool, task, batches, jobs)
@@ -65,23 +64,27 @@ def run_cells(
 
 def _in_turn(
     task: Task, arguments: Sequence[dict[str, Any]], limit: float
-) -> Generator[list[Outcome], None, int]:
-    """Run cells here until the time is over, at least one, and return how many."""
+) -> Generator[list[Outcome], None, tuple[int, float]]:
+    """Run cells here until the time is over; return how many, and the seconds of the shortest."""
     batch: list[Outcome] = []
-    done, began = 0, time.perf_counter()
+    done, shortest, began = 0, math.inf, time.perf_counter()
     yielded = began
     try:
-        while done < len(arguments) and (done == 0 or time.perf_counter() - began < limit):
-            batch.append(_one(task, done, arguments[done]))
-            done += 1
-            if time.perf_counter() - yielded >= _BATCH_SECONDS:
+        while done < len(arguments):
+            now = time.perf_counter()
+            if now - began >= limit and (done > 1 or (done == 1 and shortest > _FIRST_SECONDS)):
+                break
+            if now - yielded >= _BATCH_SECONDS:
                 yield batch
                 batch, yielded = [], time.perf_counter()
+            batch.append(_one(task, done, arguments[done]))
+            shortest = min(shortest, batch[-1].seconds)
+            done += 1
     except KeyboardInterrupt:
         yield batch
         raise
     yield batch
-    return done
+    return done, shortest
 
 
 def _on_backend(
@@ -89,14 +92,12 @@ def _on_backend(
 ) -> Iterator[list[Outcome]]:
     """Run cells where the caller chose: some to see how long one takes, then batches."""
     first = min(len(arguments), workers)
-    seconds = []
-    for outcomes in _joblib(task, _batches(arguments[:first], 0, 1), jobs):
-        seconds += [outcome.seconds for outcome in outcomes]
+    seconds = math.inf
+    for outcomes in _joblib(task, [[(i, arguments[i])] for i in range(first)], jobs):
+        seconds = min(seconds, *(outcome.seconds for outcome in outcomes))
         yield outcomes
-    rest = len(arguments) - first
-    if rest:
-        size = _batch_size(sum(seconds) / first, rest, workers)
-        yield from _joblib(task, _batches(arguments, first, size), jobs)
+    if first < len(arguments):
+        yield from _joblib(task, _batches(arguments, first, seconds, workers), jobs)
 
 
 def run_batch(task: Task, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Outcome]:
@@ -113,18 +114,19 @@ def _one(task: Task, position: int, arguments: dict[str, Any]) -> Outcome:
     return Outcome(position, row, error, time.perf_counter() - began)
 
 
-def _batch_size(seconds: float, cells: int, jobs: int) -> int:
-    wanted = math.ceil(_BATCH_SECONDS / max(seconds, 1e-6))
-    return max(1, min(wanted, cells // (_ROUNDS * jobs)))
-
-
 def _batches(
-    arguments: Sequence[dict[str, Any]], begin: int, size: int
+    arguments: Sequence[dict[str, Any]], begin: int, seconds: float, jobs: int
 ) -> list[list[tuple[int, dict[str, Any]]]]:
-    return [
-        [(position, arguments[position]) for position in range(at, min(at + size, len(arguments)))]
-        for at in range(begin, len(arguments), size)
-    ]
+    """Return batches of cells that take about so long, ever smaller ones towards the end."""
+    most = max(1, math.ceil(_BATCH_SECONDS / max(seconds, 1e-6)))
+    least = math.ceil(_LEAST_BATCH_SECONDS / max(seconds, 1e-6))
+    found = []
+    while begin < len(arguments):
+        size = min(most, max(least, (len(arguments) - begin) // (_PART * jobs)))
+        end = min(begin + size, len(arguments))
+        found.append([(position, arguments[position]) for position in range(begin, end)])
+        begin = end
+    return found
 
 
 def _chosen_backend() -> tuple[int, int] | None:
@@ -161,7 +163,7 @@ def _joblib(
         return
     # Such a backend, like that of Ray, answers when all is done: it is asked a little at a time, so
     # that what is finished reaches the disk.
-    some = _ROUNDS * max(1, int(effective_n_jobs(jobs)))
+    some = _PART * max(1, int(effective_n_jobs(jobs)))
     with Parallel(n_jobs=jobs, batch_size=1) as workers:
         for begin in range(0, len(calls), some):
             yield from workers(calls[begin : begin + some])

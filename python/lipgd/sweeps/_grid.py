@@ -7,8 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,33 +16,62 @@ from lipgd._check import integer, shown
 __all__ = ["Cell", "cells_of", "described", "digest"]
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One run: its arguments, how the table shows them, and a key that depends on nothing else."""
+class _Value(NamedTuple):
+    """A value of a name: how the table shows it, and how keys are made of both."""
+
+    name: str
+    label: Any
+    value: Any
+    label_text: str
+    value_text: str
+
+
+class Cell(NamedTuple):
+    """One run: its arguments, and how the table shows them."""
 
     arguments: dict[str, Any]
     labels: dict[str, Any]
-    key: str
+    values: tuple[_Value, ...]
+
+    @property
+    def key(self) -> str:
+        """A name that depends on nothing but the labels and values: their digest."""
+        values = sorted(self.values)  # by name; every one comes once
+        labels = ", ".join([value.label_text for value in values])
+        contents = ", ".join([value.value_text for value in values])
+        return _digest(f'{{"labels": {{{labels}}}, "values": {{{contents}}}}}')
 
 
 def cells_of(grid: Any, seeds: int | Iterable[int]) -> list[Cell]:
     """Return all combinations of the values of a grid, each with all seeds, in order."""
     if not isinstance(grid, Mapping):
         raise TypeError(f"grid is {shown(grid)}, expected a mapping from names to values")
-    axes = {_name(name): _axis(name, values) for name, values in grid.items()}
-    numbers = _seeds(seeds)
-    cells = []
-    for combination in itertools.product(*axes.values()):
-        labels = {name: pair[0] for name, pair in zip(axes, combination, strict=True)}
-        arguments = {name: pair[1] for name, pair in zip(axes, combination, strict=True)}
-        for seed in numbers:
-            facts = {**labels, "seed": seed}
-            described_facts = {**{n: described(n, v) for n, v in arguments.items()}, "seed": seed}
-            key = digest({"labels": facts, "values": described_facts})
-            cells.append(Cell({**arguments, "seed": seed}, facts, key))
-    if len({cell.key for cell in cells}) < len(cells):
-        raise ValueError("grid has a value twice, expected values that differ")
-    return cells
+    axes = [_values(_name(name), _axis(name, values)) for name, values in grid.items()]
+    numbers = _values("seed", [(seed, seed) for seed in _seeds(seeds)])
+    for axis in axes:
+        if len({(one.label_text, one.value_text) for one in axis}) < len(axis):
+            raise ValueError("grid has a value twice, expected values that differ")
+    if len({one.value for one in numbers}) < len(numbers):
+        raise ValueError("seeds has a seed twice, expected seeds that differ")
+    return [
+        Cell({v.name: v.value for v in values}, {v.name: v.label for v in values}, values)
+        for values in itertools.product(*axes, numbers)
+    ]
+
+
+def _values(name: str, pairs: list[tuple[Any, Any]]) -> list[_Value]:
+    """Return labels and values of a name with what they add to keys."""
+    begin = json.dumps(name)
+    return [
+        _Value(
+            name,
+            label,
+            value,
+            f"{begin}: {_text(label)}",
+            f"{begin}: {_text(described(name, value))}",
+        )
+        for label, value in pairs
+    ]
 
 
 def described(name: str, value: Any) -> Any:
@@ -70,7 +98,15 @@ def described(name: str, value: Any) -> Any:
 
 def digest(facts: Any) -> str:
     """Return a short name for facts."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+    return _digest(_text(facts))
+
+
+def _text(facts: Any) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _name(name: Any) -> str:

@@ -21,6 +21,8 @@ from lipgd.sweeps._store import Store
 
 __all__ = ["sweep"]
 
+#: Types of entries that need no other look.
+_PLAIN = frozenset((type(None), bool, int, float, str))
 #: Cells that took longer get a file of their own.
 _LONG_SECONDS = 0.1
 
@@ -91,21 +93,18 @@ def sweep(
     cells = cells_of(grid, seeds)
     function, facts, threads_suit = _task(task, grid)
     store = None if out is None else Store(out, facts, resume)
-    finished = {} if store is None else store.rows
-    waiting = [cell for cell in cells if cell.key not in finished]
-    bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
-    collector = _Collector(store, waiting, len(cells) - len(waiting), bar)
+    keys = None if store is None else [cell.key for cell in cells]
+    collector = _Collector(len(cells), store, keys, progress)
     complete = True
     try:
-        arguments = [cell.arguments for cell in waiting]
+        arguments = [cells[position].arguments for position in collector.waiting]
         for outcomes in run_cells(function, arguments, workers, threads_suit):
             collector.take(outcomes)
     except KeyboardInterrupt:
         complete = False
     finally:
-        if bar is not None:
-            bar.close()
-    return _result(cells, {**finished, **collector.rows}, collector.failures, complete)
+        collector.close()
+    return _result(cells, collector.rows, collector.failures, complete)
 
 
 class _Function:
@@ -124,6 +123,8 @@ class _Function:
 
 
 def _entry(name: Any, value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, np.generic):
@@ -150,39 +151,60 @@ class _Collector:
     """Takes what workers return: to the disk, to the table, to the progress bar."""
 
     def __init__(
-        self, store: Store | None, cells: list[Cell], known: int, bar: ProgressBar | None
+        self, count: int, store: Store | None, keys: list[str] | None, progress: bool
     ) -> None:
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.failures: dict[str, str] = {}
-        self._store, self._cells, self._bar, self._known = store, cells, bar, known
-        if bar is not None:
-            bar.show(known, None)
+        #: Rows and errors by the positions of their cells.
+        self.rows: dict[int, dict[str, Any]] = {}
+        self.failures: dict[int, str] = {}
+        self._store, self._keys = store, keys or []
+        known = {} if store is None else store.rows
+        for position, key in enumerate(self._keys):
+            if key in known:
+                self.rows[position] = known[key]
+        #: The positions of the cells that must run.
+        self.waiting = [position for position in range(count) if position not in self.rows]
+        self._bar = ProgressBar(count, "sweep", "cells") if progress else None
+        self._show()
 
     def take(self, outcomes: list[Outcome]) -> None:
+        """Take outcomes, whose positions are among those of the waiting cells."""
         new, seconds = {}, 0.0
         for outcome in outcomes:
-            key = self._cells[outcome.position].key
+            position = self.waiting[outcome.position]
             seconds += outcome.seconds
             if outcome.row is None:
-                self.failures[key] = str(outcome.error)
+                self.failures[position] = str(outcome.error)
             else:
-                new[key] = outcome.row
+                new[position] = outcome.row
         self.rows.update(new)
         if self._store is not None:
-            self._store.add(new.items(), quick=seconds < _LONG_SECONDS * len(outcomes))
+            finished = [(self._keys[position], row) for position, row in new.items()]
+            self._store.add(finished, quick=seconds < _LONG_SECONDS * len(outcomes))
+        self._show()
+
+    def close(self) -> None:
+        """End the progress bar."""
         if self._bar is not None:
-            self._bar.show(self._known + len(self.rows) + len(self.failures), None)
+            self._bar.close()
+
+    def _show(self) -> None:
+        if self._bar is not None:
+            self._bar.show(len(self.rows) + len(self.failures), None)
 
 
 def _result(
     cells: list[Cell],
-    rows: dict[str, dict[str, Any]],
-    failures: dict[str, str],
+    rows: dict[int, dict[str, Any]],
+    failures: dict[int, str],
     complete: bool,
 ) -> SweepResult:
-    table = [{**cell.labels, **rows[cell.key], **cell.labels} for cell in cells if cell.key in rows]
+    table = [
+        {**cell.labels, **rows[position], **cell.labels}
+        for position, cell in enumerate(cells)
+        if position in rows
+    ]
     failed = [
-        {**cell.labels, "error": failures[cell.key]} for cell in cells if cell.key in failures
+        {**cells[position].labels, "error": failures[position]} for position in sorted(failures)
     ]
     if failed:
         warnings.warn(
