@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mpi_programs
 import numpy as np
 import pytest
@@ -204,6 +206,26 @@ def test_the_tree_is_the_same_for_every_cut(processes):
     own = np.array(parts[: len(exchange._subtrees[0])])
     assert exchange(own, exchange._subtrees[0])
     np.testing.assert_array_equal(own[0], expected[0])
+
+
+def test_sums_over_samples_do_not_depend_on_who_has_them():
+    values = np.random.default_rng(0).uniform(size=777)
+
+    class Holds(Fake):
+        def allgather(self, mine):
+            cuts = [Cut(777, 64, Fake(rank, self.size)) for rank in range(self.size)]
+            sums = [cut.own_shards() for cut in cuts]
+            owned = [cut.owned(rank)[0] for rank, cut in enumerate(cuts)]
+            return [
+                [math.fsum(values[first + b : first + e]) for b, e in parts]
+                for first, parts in zip(owned, sums, strict=True)
+            ]
+
+    totals = set()
+    for size in (1, 2, 3, 4, 5):
+        cut = Cut(777, 64, Holds(size - 1, size))
+        totals.add(cut.total(values[slice(*cut.owned(size - 1))]))
+    assert len(totals) == 1 and totals.pop() == pytest.approx(values.sum(), rel=1e-13)
 
 
 def test_rows_cover_all_samples_once():

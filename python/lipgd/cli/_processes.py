@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -131,11 +130,7 @@ class Several:
     def _shards(self) -> list[slice]:
         """Return the shards of this process, as rows of what it has."""
         assert self._cut is not None
-        _, first, own, _ = self._cut.position
-        begins = [self._cut.begin(shard) for shard in range(first, first + own + 1)]
-        return [
-            slice(begin - begins[0], end - begins[0]) for begin, end in itertools.pairwise(begins)
-        ]
+        return [slice(begin, end) for begin, end in self._cut.own_shards()]
 
     def _moments(self, values: Array) -> tuple[Array, Array]:
         """Return means and deviations, a constant column having the deviation 1."""

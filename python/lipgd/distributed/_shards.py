@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -83,16 +85,28 @@ class Cut:
         begin, _ = self.owned(self.comm.rank)
         return np.concatenate(self.comm.allgather(np.array(X[: max(0, count - begin)])))
 
+    def total(self, values: DoubleArray) -> float:
+        """Return the sum of the values of all samples, of which those of this process are given."""
+        # Every shard is in one process, so that rounding its sum does not depend on where.
+        sums = [math.fsum(values[begin:end]) for begin, end in self.own_shards()]
+        return math.fsum(one for part in self.comm.allgather(sums) for one in part)
+
     def digest(self, problem: dict[str, Any]) -> str:
         """Return what tells the samples from others: both ends of every shard."""
         arrays = [a for a in (problem["inputs"], *problem["targets"]) if a is not None]
-        _, first, own, _ = self.position
-        offset, texts = self.begin(first), []
-        for shard in range(first, first + own):
-            ends = [self.begin(shard) - offset, self.begin(shard + 1) - 1 - offset]
-            texts += [np.ascontiguousarray(array[ends]).tobytes() for array in arrays]
+        texts = [
+            np.ascontiguousarray(array[[begin, end - 1]]).tobytes()
+            for begin, end in self.own_shards()
+            for array in arrays
+        ]
         gathered = self.comm.allgather(b"".join(texts))
         return hashlib.sha256(b"".join(gathered)).hexdigest()
+
+    def own_shards(self) -> list[tuple[int, int]]:
+        """Return the shards of this process, as rows of what it has."""
+        _, first, own, _ = self.position
+        begins = [self.begin(shard) - self.begin(first) for shard in range(first, first + own + 1)]
+        return list(itertools.pairwise(begins))
 
 
 class Exchange:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -207,8 +206,7 @@ def _plan(
     cut = agreed(comm, lambda: Cut(sum(comm.allgather(len(X))), shards, comm))
     X, y, weight = cut.aligned(X, y, weight)
     if weight is not None:
-        # Sums that are rounded once depend on neither shards nor processes.
-        weight = weight * (cut.n_samples / math.fsum(comm.allgather(math.fsum(weight))))
+        weight = weight * (cut.n_samples / cut.total(weight))
     if given["points"] is None:
         given["points"] = cut.first_rows(X, _MOST_POINTS)
     plan = agreed(
