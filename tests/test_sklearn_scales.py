@@ -83,6 +83,22 @@ def test_limits_hold_in_the_units_of_the_data(diabetes, certificate, dtype):
         assert model.lipschitz_upper_ == float(model.certificate_)
 
 
+@pytest.mark.parametrize("hidden", [(30,), ()])
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("certificate", ["balanced", "sdp"])
+def test_bounds_are_as_close_as_those_of_the_training(diabetes, certificate, activation, hidden):
+    if certificate == "balanced" and not hidden:
+        return
+    X = StandardScaler().fit_transform(diabetes[0])
+    y = (diabetes[1] - diabetes[1].mean()) / diabetes[1].std()
+    for limit in (0.3, 1.0):
+        model = LipschitzRegressor(
+            hidden, limit, certificate=certificate, activation=activation, max_iter=300, tol=0
+        )
+        model.set_params(random_state=0).fit(X, y)
+        assert model.lipschitz_lower_ <= model.lipschitz_upper_ <= limit
+
+
 def test_histories_and_what_is_printed_are_in_the_units_of_the_data(diabetes, capsys):
     X, y = diabetes
     few = {"max_iter": 50, "tol": 0, "random_state": 0, "verbose": True}

@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from lipgd._check import choice, flag, integer, number, shown
 from lipgd.constraints import LipschitzTarget
 from lipgd.history import History
-from lipgd.lipschitz import lower, upper
+from lipgd.lipschitz import Estimate, lower, upper
 from lipgd.network import Network
 from lipgd.sklearn._callbacks import CallbackSupport, Tasks, with_callbacks
 from lipgd.sklearn._fit import Data, Fit, Stopping, fit
@@ -27,6 +27,8 @@ __all__ = ["LipschitzEstimator"]
 
 #: Steps between looks at the risk.
 _CHUNK = 25
+#: Of the tight bound: it is sought more closely where it has not come down to the limit.
+_TOLERANCES = (1e-4, 1e-6, 1e-8)
 #: Samples at which the lower value is sought.
 _MOST_POINTS = 1000
 
@@ -189,12 +191,22 @@ class LipschitzEstimator(CallbackSupport, BaseEstimator, metaclass=ABCMeta):
         risk = found["risk"] * scales.outputs**2
         self.history_ = History(found.step, {"risk": risk}, found.meta)
         self.n_iter_ = outcome.n_iter
-        # The tight one stops within its tolerance, where the product may be exact.
-        bounds = [upper(self.network_, method) for method in ("product", "auto")]
-        self.certificate_ = min(bounds, key=lambda e: e.value if e.value == e.value else math.inf)
+        self.certificate_ = self._proved()
         self.lipschitz_upper_ = float(self.certificate_)
         points = data.X[:: -(-len(data.X) // _MOST_POINTS)]
         self.lipschitz_lower_ = float(lower(self.network_, points, "points"))
+
+    def _proved(self) -> Estimate:
+        """Return the best bound; the training has proved one at the limit."""
+        # The tight one stops within its tolerance, where others may be exact.
+        methods = {"product", self.certificate} - {"sdp"}
+        bounds = [upper(self.network_, method) for method in sorted(methods)]
+        for tolerance in _TOLERANCES:
+            bounds.append(upper(self.network_, tolerance=tolerance))
+            best = min(bounds, key=lambda e: math.inf if math.isnan(e.value) else e.value)
+            if self.lipschitz is None or best.value <= self.lipschitz:
+                break
+        return best
 
     def _attributes(self, network: Network) -> dict[str, Any]:
         """Return what makes a fitted estimator of a network, for callbacks."""
