@@ -97,3 +97,39 @@ def test_a_tight_target_at_any_depth_and_precision(dtype: type[np.floating[Any]]
         run = lipgd.train(net, *waves(), rate=0.1, steps=60, constraint=target)
         assert run.status in ("finished", "converged")
         assert lipgd.lipschitz.upper(run.network).value <= 0.7 * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_recorded_bound_is_above_the_limit_that_every_step_proves(
+    dtype: type[np.floating[Any]], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    way = [("retract", "sdp"), ("retract", "balanced"), ("retract", "product"), ("rates", "product")]
+    method, certificate = way[seed % 4]
+    limit = float(rng.uniform(0.3, 3.0))
+    net = lipgd.Network.create(
+        [3, int(rng.integers(1, 60)), 1],
+        activation=str(rng.choice(["relu", "silu", "tanh"])),
+        dtype=dtype,
+        seed=seed,
+    )
+    target = lipgd.LipschitzTarget(
+        limit, method, certificate, rescale_initial=True, theta=1.0 - 1e-9, accelerate=seed < 4
+    )
+    if seed == 5:  # the memory of the bound goes out and in at every step
+        monkeypatch.setattr(_descent, "_STRETCH", 0.0)
+    run = lipgd.train(
+        net,
+        *waves(),
+        rate=0.3,
+        steps=80,
+        batch_size=None if seed % 2 else 20,
+        constraint=target,
+        record=["lipschitz_upper_sdp"],
+    )
+    bounds = run.history["lipschitz_upper_sdp"]
+    assert (bounds <= limit).all()
+    for found, expected in ((bounds[0], run.initial), (bounds[-1], run.network)):
+        tight = lipgd.lipschitz.upper(expected, tolerance=1e-6)
+        assert tight.bracket is not None
+        assert found >= tight.bracket[0] * (1 - 1e-9)

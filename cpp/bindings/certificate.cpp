@@ -16,7 +16,7 @@ lipgd::Vector<double> vector_of(const Doubles& array) {
   return lipgd::ConstVectorMap<double>(array.data(), array.size());
 }
 
-/// (columns, inputs, units of each hidden layer), or None.
+/// (columns, inputs, units of each hidden layer, outputs), or None.
 lipgd::IterationState iteration_state(const py::object& object) {
   lipgd::IterationState state;
   if (object.is_none()) return state;
@@ -26,13 +26,14 @@ lipgd::IterationState iteration_state(const py::object& object) {
   state.inputs = vector_of(parts[1].cast<Doubles>());
   for (const auto& units : parts[2].cast<std::vector<Doubles>>())
     state.units.push_back(vector_of(units));
+  state.outputs = vector_of(parts[3].cast<Doubles>());
   return state;
 }
 
 py::tuple packed(const lipgd::IterationState& state) {
   py::list units;
   for (const auto& layer : state.units) units.append(copied(layer));
-  return py::make_tuple(state.columns, copied(state.inputs), units);
+  return py::make_tuple(state.columns, copied(state.inputs), units, copied(state.outputs));
 }
 
 py::tuple packed(const lipgd::SdpCertificate& result) {

@@ -144,6 +144,7 @@ class Descent {
   static RecordRule<Scalar> record_rule(const DescentProblem<Scalar>& problem) {
     return {problem.columns,
             problem.step.slopes,
+            problem.step.target.method == TargetMethod::rates,
             problem.points,
             problem.loss,
             problem.inputs,
@@ -258,9 +259,12 @@ class Descent {
     if (!validation_.empty())
       validation_risk = validation_.front().risk(team, state.parameters, problem_.validation_inputs,
                                                  problem_.validation_targets);
+    const double proved = recorder_.wants(Quantity::lipschitz_upper_sdp)
+                              ? stepper_.proved_bound(state.parameters, progress.step)
+                              : std::numeric_limits<double>::infinity();
     const RowFacts<Scalar> facts{
-        state.parameters, state.initial, gradient_,        log_scale_, risk,
-        validation_risk,  rates_.data(), state.path_length};
+        state.parameters, state.initial, gradient_,         log_scale_, risk,
+        validation_risk,  rates_.data(), state.path_length, proved};
     recorder_.write(team, progress.rows, facts);
     if (team.cancelled()) return false;
     ++progress.rows;

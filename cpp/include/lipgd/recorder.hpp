@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -53,6 +54,7 @@ template <class Scalar>
 struct RecordRule {
   std::vector<Column> columns;
   SlopeConstants slopes;
+  bool limits_product;    ///< whether the steps keep the product of norms below a limit
   Inputs<Scalar> points;  ///< of the Jacobians
   Loss loss;
   Inputs<Scalar> inputs;
@@ -71,6 +73,7 @@ struct RowFacts {
   double validation_risk;
   const double* rates;        ///< one per group
   const double* path_length;  ///< one per group, or null
+  double proved;              ///< a bound of the Lipschitz constant from the steps, or infinity
 };
 
 /// Fills rows of a history.
@@ -120,7 +123,7 @@ class Recorder {
 
   void write(Team& team, Index row, const RowFacts<Scalar>& facts) {
     if (wants(Quantity::spectral_norm) || wants(Quantity::spectral_norm_lower) ||
-        wants(Quantity::lipschitz_upper))
+        wants(Quantity::lipschitz_upper) || needs_product())
       norms_.measure(facts.parameters);
     if (wants_margins())
       margins_.front().measure(team, facts.parameters, wants(Quantity::homogeneity_error));
@@ -175,7 +178,7 @@ class Recorder {
       case Quantity::path_length:
         return facts.path_length[column.part];
       case Quantity::lipschitz_upper_sdp:
-        return sdp_(facts.parameters);
+        return tight_bound(facts);
       case Quantity::log_risk:
         return margins_.front().facts().log_risk;
       case Quantity::margin:
@@ -208,6 +211,17 @@ class Recorder {
           Quantity::smoothed_margin, Quantity::modified_margin, Quantity::homogeneity_error})
       if (wants(quantity)) return true;
     return false;
+  }
+
+  bool needs_product() const {
+    return rule_.limits_product && wants(Quantity::lipschitz_upper_sdp);
+  }
+  /// The own bound is at most its tolerance above the optimum, which a limit may equal: what a
+  /// target has proved of the same weights is a bound too.
+  double tight_bound(const RowFacts<Scalar>& facts) {
+    double bound = std::min(sdp_(facts.parameters), facts.proved);
+    if (needs_product()) bound = std::min(bound, norms_.product(rule_.slopes.lipschitz));
+    return bound;
   }
 
   /// The norm of a part, or of the whole: then perhaps of the trained parameters alone.

@@ -82,6 +82,15 @@ class Stepper {
     return true;
   }
 
+  /// What the method "retract" proves of the state after so many steps: every step ends at or below
+  /// the limit. Infinite for the other methods.
+  double proved_bound(const Scalar* parameters, Index steps) const {
+    if (rule_.target.method != TargetMethod::retract)
+      return std::numeric_limits<double>::infinity();
+    if (steps > 0 && !matrices_.empty()) return limit_;
+    return Certificate(*net_, rule_.target.certificate, rule_.slopes)(parameters);
+  }
+
   bool has_caps() const { return rule_.caps.mode != CapMode::none; }
   bool accelerates() const { return rule_.target.accelerate; }
   Certificate& certificate() { return certificate_; }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(found)
         if arguments.at_most is not None:
-            print(f"at most {arguments.at_most:g}: {'proved' if good else 'not proved'}")
+            print(f"at most {arguments.at_most!r}: {'proved' if good else 'not proved'}")
     return 0 if good else 1
 
 
@@ -87,7 +89,7 @@ def _audited(arguments: argparse.Namespace) -> lipschitz.Audit:
         "output": arguments.output,
         "seconds": arguments.seconds,
     }
-    points = None if arguments.points is None else _points(arguments.points)
+    points = None if arguments.points is None else _array("--points", arguments.points)
     domain = _domain(arguments)
     if arguments.method is not None:
         return method_audit(model, points, domain, arguments.method, **options)
@@ -100,7 +102,7 @@ def _check(arguments: argparse.Namespace) -> int:
     statement = found.statement
     if good and arguments.at_most is not None and found.value > arguments.at_most:
         good = False
-        statement += f" It is not at most {arguments.at_most:g}."
+        statement += f" It is not at most {arguments.at_most!r}."
     if arguments.json:
         print(as_json({"proved": good, "value": found.value, "statement": statement}))
     else:
@@ -114,7 +116,7 @@ def _domain(arguments: argparse.Namespace) -> lipschitz.Ball | None:
     if arguments.center is None or arguments.radius is None:
         raise ValueError("--center and --radius go together: a ball has both")
     if arguments.center.endswith(".npy"):
-        center = np.load(arguments.center, allow_pickle=False)
+        center = _array("--center", arguments.center)
     else:
         try:
             center = [float(part) for part in arguments.center.split(",")]
@@ -125,11 +127,17 @@ def _domain(arguments: argparse.Namespace) -> lipschitz.Ball | None:
     return lipschitz.Ball(center, arguments.radius, arguments.norm)
 
 
-def _points(path: str) -> Any:
-    found = np.load(path, allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return found
-    with found:
-        if "X" not in found:
-            raise ValueError(f"{path} has {', '.join(found.files)}, expected an array X")
-        return found["X"]
+def _array(option: str, path: str) -> Any:
+    """Return the array of a file, or that of the name X of several."""
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            if "X" in found:
+                return found["X"]
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{option} is {path!r}, no readable file of numbers: {error}") from error
+    raise ValueError(
+        f"{option} is {path!r}, which has {', '.join(found.files)}, expected an array X"
+    )

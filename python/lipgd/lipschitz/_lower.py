@@ -92,13 +92,14 @@ def lower(
     elif method == "points":
         raise ValueError("X is None, but method is 'points', expected points to look at")
     search = _Search(model, domain, np.random.default_rng(seed))
-    points = search.inside(points)
-    if method == "points":
-        candidates = points[np.argsort(-search.norms(points), kind="stable")[:64]]
-    else:
-        starts = [points, search.random_points(points), search.suggested_points(net, domain)]
-        candidates = search.climb(np.concatenate(starts))
-    value, witness = search.best(candidates)
+    with np.errstate(all="ignore"):  # what overflows on the way is no candidate
+        points = search.inside(points)
+        if method == "points":
+            candidates = points[np.argsort(-search.norms(points), kind="stable")[:64]]
+        else:
+            starts = [points, search.random_points(points), search.suggested_points(net, domain)]
+            candidates = search.climb(np.concatenate(starts))
+        value, witness = search.best(candidates)
     attained = float(np.nextafter(value * abs(scale), 0.0)) if scale != 1.0 else value
     return Estimate(
         attained,

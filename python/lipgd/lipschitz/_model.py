@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,8 +139,8 @@ class Model:
         width = len(bias)
         gain = float(np.linalg.norm(matrix)) * (1.0 + 1e-9)
         terms = gamma(width + 2) * (1.0 + 1e-9)
-        error = terms * gain * float(np.linalg.norm(last)) + gain * self.weight_errors[-1]
-        bias_error = terms * gain * float(np.linalg.norm(bias)) + gain * self.bias_errors[-1]
+        error = terms * gain * _size(last) + gain * self.weight_errors[-1]
+        bias_error = terms * gain * _size(bias) + gain * self.bias_errors[-1]
         if np.count_nonzero(matrix) == len(matrix) and np.isin(matrix, (0.0, 1.0)).all():
             error, bias_error = self.weight_errors[-1], self.bias_errors[-1]  # rows, picked
         return Model(
@@ -221,6 +222,13 @@ def of_network(network: Network) -> Model:
 
 def rounding_of(array: DoubleArray, units: float = 1.0) -> float:
     """Return a bound of the Frobenius norm of errors of some units in every entry."""
-    with np.errstate(over="ignore"):
-        size = float(np.linalg.norm(array))
-    return units * _U * size * (1.0 + 1e-9) + array.size * 2.0**-1074
+    return units * _U * _size(array) * (1.0 + 1e-9) + array.size * 2.0**-1074
+
+
+def _size(array: DoubleArray) -> float:
+    """Return the Frobenius norm, whose squares neither overflow nor vanish."""
+    largest = float(np.abs(array).max(initial=0.0))
+    if not 0.0 < largest < math.inf:
+        return largest
+    scale = 2.0 ** -math.frexp(largest)[1] if largest > 2.0**-1000 else 2.0**1000
+    return float(np.linalg.norm(array * scale)) / scale

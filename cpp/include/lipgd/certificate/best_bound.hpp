@@ -21,7 +21,8 @@ struct CertificateOptions {
   Index max_sweeps = 3000;
   bool rigorous = true;  ///< whether every rounding error is counted
   double seconds = std::numeric_limits<double>::infinity();
-  Index projections = 0;  ///< how many guesses of slopes are wanted
+  Index projections = 0;    ///< how many guesses of slopes are wanted
+  bool multipliers = true;  ///< whether they are wanted
 };
 
 /// A multiplier per neuron of one hidden layer, t 2^exponent; zero for neurons that never act.
@@ -96,7 +97,7 @@ class BestBound {
       result.reason = "no multipliers were proved: the arithmetic overflowed or lost definiteness";
       return;
     }
-    for (std::size_t l = 0; l < problem_.hidden_layers(); ++l)
+    for (std::size_t l = 0; l < problem_.hidden_layers() && options_.multipliers; ++l)
       result.multipliers.push_back(restored(l));
     result.primal = problem_.restore_below(primal_);
     result.value = problem_.restore(best_);

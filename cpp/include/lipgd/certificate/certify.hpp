@@ -40,7 +40,8 @@ class Certifier {
 
   SdpCertificate run(const IterationState& start) {
     warm_ = fits(start);
-    if (options_.max_sweeps > 0) result_.state = iterate(start);
+    if (options_.max_sweeps > 0)
+      result_.state = iterate(warm_ || !two_layer_ ? start : IterationState{});
     if (!bounds_.closed()) try_closed_form();
     bounds_.prove_the_rest();
     bounds_.write(result_);
@@ -52,8 +53,11 @@ class Certifier {
 
   /// Whether the start is of a network whose neurons that act are as many.
   bool fits(const IterationState& start) const {
-    if (start.columns == 0 || start.units.size() != problem_.hidden_layers()) return false;
-    bool same = start.inputs.size() == problem_.weights(0).rows() * start.columns;
+    bool same =
+        start.columns > 0 && start.inputs.size() == problem_.weights(0).rows() * start.columns;
+    if (two_layer_)
+      return same && start.outputs.size() == problem_.weights(1).cols() * start.columns;
+    if (start.units.size() != problem_.hidden_layers()) return false;
     for (std::size_t l = 0; l < start.units.size(); ++l)
       same = same && start.units[l].size() == problem_.width(l) * start.columns;
     return same;
@@ -71,10 +75,10 @@ class Certifier {
     if (two_layer_) {
       state = ascend_one_layer(std::move(state));
       if (options_.projections == 0) return state;
-      const std::unique_ptr<PowerIteration> iteration = make(state.columns, state);
+      const std::unique_ptr<PowerIteration> iteration = make(state.columns, with_units(state));
       iteration->sweep();
       guess(*iteration);
-      return iteration->state();
+      return state;
     }
     for (int columns = first_columns(state);; columns *= 2) {
       const bool last = columns >= most_columns;
@@ -92,8 +96,31 @@ class Certifier {
     if (!warm_ && GramAscent::suits(problem_)) state = ascend_wide();
     for (int columns = first_columns(state); !bounds_.closed() && goes_on(); columns *= 2) {
       state = ascend_factors(columns, state);
-      if (columns >= most_columns) break;
+      if (columns >= enough_columns()) break;
     }
+    return state;
+  }
+
+  /// What is maximized depends on (X; Y) (X; Y)^T alone: more columns than K has add nothing.
+  int enough_columns() const {
+    int columns = least_columns;
+    while (columns < most_columns && columns < two_layer_->size()) columns *= 2;
+    return columns;
+  }
+
+  IterationState with_units(IterationState state) const {
+    if (state.columns == 0) return state;
+    const Eigen::Map<const Matrix<double>> y(state.outputs.data(), state.columns,
+                                             problem_.weights(1).cols());
+    Matrix<double> units = y * two_layer_->outer();
+    for (Index i = 0; i < units.cols(); ++i) {
+      const double size = units.col(i).norm();
+      if (size > 0.0)
+        units.col(i) /= size;
+      else
+        units(0, i) = 1.0;
+    }
+    state.units = {ConstVectorMap<double>(units.data(), units.size())};
     return state;
   }
 
@@ -134,7 +161,8 @@ class Certifier {
         slow = gap > 0.7 * last_gap ? slow + 1 : 0;
         // A saddle of too few columns: stationary, but far from the optimum.
         const bool saddle = slow >= 1 && gap > 100.0 * ascent.residual();
-        if (bounds_.closed() || last || ((slow >= 3 || saddle) && columns < most_columns)) break;
+        if (bounds_.closed() || last || ((slow >= 3 || saddle) && columns < enough_columns()))
+          break;
         last_gap = gap;
         aim = ascent.residual() * std::clamp(0.6 * options_.tolerance / gap, 0.1, 0.6);
       }
@@ -164,8 +192,9 @@ class Certifier {
   int first_columns(const IterationState& state) const {
     if (two_layer_) {
       const Index sides = two_layer_->size();
-      const int fewest = (sides <= 24 ? 8 : 16) * (problem_.width(0) < 100 * sides ? 1 : 2);
-      return std::max(state.columns, fewest);
+      const int fewest =
+          (sides <= 24 ? 1 : 2) * (problem_.width(0) < 100 * sides ? 1 : 2) * least_columns;
+      return std::min(std::max(state.columns, fewest), enough_columns());
     }
     Index widest = 0;
     for (std::size_t l = 0; l < problem_.hidden_layers(); ++l)
@@ -317,6 +346,7 @@ class Certifier {
     if (!t.empty()) bounds_.keep(deep_(t, options_.rigorous), t);
   }
 
+  static constexpr int least_columns = 8;
   static constexpr int most_columns = 64;
 
   const CertificateProblem& problem_;

@@ -40,8 +40,7 @@ class FactorAscent {
     trial_.resize((inputs_ + outputs_) * columns);
     Vector<double> x(inputs_ * columns), y(outputs_ * columns);
     detail::fill_columns(start.columns, start.inputs, columns, x, random);
-    const Vector<double> known = start_outputs(start);
-    detail::fill_columns(start.columns, known, columns, y, random);
+    detail::fill_columns(start.columns, start.outputs, columns, y, random);
     trial_ << x, y;
     normalize();
     evaluate();
@@ -87,23 +86,12 @@ class FactorAscent {
     return result;
   }
 
-  /// The best point as one of a power iteration.
+  /// The best point.
   IterationState state() const {
     IterationState result;
     result.columns = columns_;
     result.inputs = point_.head(inputs_ * columns_) * std::sqrt(2.0);
-    using Rows = Eigen::Map<const Matrix<double>>;
-    const Rows y(point_.data() + inputs_ * columns_, columns_, outputs_);
-    Matrix<double> units = y * bound_.outer();
-    for (Index i = 0; i < units.cols(); ++i) {
-      const double size = units.col(i).norm();
-      if (size > 0.0) {
-        units.col(i) /= size;
-      } else {
-        units(0, i) = 1.0;
-      }
-    }
-    result.units.emplace_back(ConstVectorMap<double>(units.data(), units.size()));
+    result.outputs = point_.tail(outputs_ * columns_) * std::sqrt(2.0);
     return result;
   }
 
@@ -115,23 +103,6 @@ class FactorAscent {
     Vector<double> moved, bent;
     double inverse;
   };
-
-  /// B^T (m z + h |z| u) for the inputs and units of a start; empty if there are none.
-  Vector<double> start_outputs(const IterationState& start) const {
-    const Index width = problem_.width(0);
-    const bool usable = start.columns > 0 && start.inputs.size() == inputs_ * start.columns &&
-                        start.units.size() == 1 && start.units[0].size() == width * start.columns;
-    if (!usable) return {};
-    using Rows = Eigen::Map<const Matrix<double>>;
-    const Rows x(start.inputs.data(), start.columns, inputs_);
-    const Rows u(start.units[0].data(), start.columns, width);
-    Matrix<double> hidden = x * problem_.weights(0);
-    const Vector<double> reach = problem_.half(0).cwiseProduct(hidden.colwise().norm().transpose());
-    hidden = hidden * problem_.middle(0).asDiagonal();
-    hidden += u * reach.asDiagonal();
-    const Matrix<double> outputs = hidden * problem_.weights(1);
-    return ConstVectorMap<double>(outputs.data(), outputs.size());
-  }
 
   /// The objective does not change if X grows as Y shrinks.
   void normalize() {
@@ -260,8 +231,12 @@ class FactorAscent {
       sizes_[first + r] = size;
       gains_[first + r] = gain;
       sum += h * size * gain;
-      VectorMap<double>(z + r * columns, columns) *= size > 0.0 ? h * gain / size : 0.0;
-      VectorMap<double>(g + r * columns, columns) *= gain > 0.0 ? h * size / gain : 0.0;
+      const double inner = size > 0.0 ? h * gain / size : 0.0;
+      const double outer = gain > 0.0 ? h * size / gain : 0.0;
+      for (int c = 0; c < columns; c += 8) {
+        TileColumnMap(z + r * columns + c) *= inner;
+        TileColumnMap(g + r * columns + c) *= outer;
+      }
     }
     spread_group<columns, rows>(w, inputs_, z, trial_gradient_.data());
     spread_group<columns, rows>(b, outputs_, g, trial_gradient_.data() + inputs_ * columns);

@@ -37,12 +37,15 @@ class SdpBound {
       const Matrix<double>& w = matrices_[0];
       return times(norm_(w.data(), w.rows(), w.cols()).upper, scale);
     }
-    lower_slopes_.setConstant(widest, lower_);
-    upper_slopes_.setConstant(widest, upper_);
+    if (lower_slopes_.size() != widest) {
+      lower_slopes_.setConstant(widest, lower_);
+      upper_slopes_.setConstant(widest, upper_);
+    }
     const std::vector<SlopeView> slopes(depth - 1, {lower_slopes_.data(), upper_slopes_.data()});
     CertificateOptions options;
     options.tolerance = default_follow_tolerance;
     options.max_sweeps = most_sweeps;
+    options.multipliers = false;
     Team alone(1, nullptr);
     SdpCertificate found = certify(layers, slopes, options, state_, alone);
     if (!found.reason.empty()) return std::numeric_limits<double>::infinity();
@@ -50,12 +53,13 @@ class SdpBound {
     return times(found.value, scale);
   }
 
-  /// The warm start as numbers: columns, then for inputs and every hidden layer a size and that
-  /// many numbers; empty before the first call.
+  /// The warm start as numbers: columns, then for inputs, outputs and the units of every hidden
+  /// layer a size and that many numbers; empty before the first call.
   std::vector<double> memory() const {
     if (state_.columns == 0) return {};
     std::vector<double> numbers{static_cast<double>(state_.columns)};
     append(state_.inputs, numbers);
+    append(state_.outputs, numbers);
     for (const Vector<double>& units : state_.units) append(units, numbers);
     return numbers;
   }
@@ -71,9 +75,10 @@ class SdpBound {
       parts.emplace_back(ConstVectorMap<double>(numbers.data() + at + 1, static_cast<Index>(size)));
       at += size + 1;
     }
-    if (parts.empty() || state.columns < 8 || state.columns > 64) return;
-    state.inputs = std::move(parts.front());
-    parts.erase(parts.begin());
+    if (parts.size() < 2 || state.columns < 8 || state.columns > 64) return;
+    state.inputs = std::move(parts[0]);
+    state.outputs = std::move(parts[1]);
+    parts.erase(parts.begin(), parts.begin() + 2);
     state.units = std::move(parts);
     state_ = std::move(state);
   }

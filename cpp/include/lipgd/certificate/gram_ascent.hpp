@@ -60,7 +60,7 @@ class GramAscent {
     judge();
   }
 
-  /// The last point as one of a power iteration.
+  /// The last point.
   IterationState state() const {
     IterationState result;
     result.columns = 8;
@@ -69,14 +69,11 @@ class GramAscent {
     const Matrix<double> root = root_.rightCols(known);  // of the largest eigenvalues
     Matrix<double> inputs = Matrix<double>::Zero(result.columns, size_);
     inputs.topRows(known) = root.transpose();
-    Vector<double> along = root.transpose() * bound_.linear().transpose();
-    if (!(along.squaredNorm() > 0.0)) along = Vector<double>::Unit(known, known - 1);
-    Matrix<double> units = Matrix<double>::Zero(result.columns, problem_.width(0));
-    units.topRows(known).noalias() = along * problem_.weights(1).transpose();
     result.inputs = Eigen::Map<const Vector<double>>(inputs.data(), inputs.size());
-    for (Index i = 0; i < units.cols(); ++i)
-      if (!(units.col(i).squaredNorm() > 0.0)) units(known - 1, i) = 1.0;
-    result.units.push_back(Eigen::Map<const Vector<double>>(units.data(), units.size()));
+    const Vector<double> along = root.transpose() * bound_.linear().transpose();
+    result.outputs.setZero(result.columns);
+    result.outputs.head(known) = along;
+    if (!(along.squaredNorm() > 0.0)) result.outputs[known - 1] = 1.0;
     return result;
   }
 

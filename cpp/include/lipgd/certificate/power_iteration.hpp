@@ -17,11 +17,13 @@
 
 namespace lipgd {
 
-/// The point of a dilated power iteration: inputs X0 and one unit row per neuron.
+/// The point of a dilated power iteration: inputs X0 and one unit row per neuron. For one hidden
+/// layer the outputs Y are kept in place of the units, which have the directions of b_i Y.
 struct IterationState {
   int columns = 0;
   Vector<double> inputs;
   std::vector<Vector<double>> units;
+  Vector<double> outputs = {};
 };
 
 /// What the last sweep says of the neurons of a hidden layer.
@@ -108,7 +110,7 @@ class DilatedIteration final : public PowerIteration {
     return value;
   }
 
-  IterationState state() const override { return {columns, plain_input_, plain_unit_}; }
+  IterationState state() const override { return {columns, plain_input_, plain_unit_, {}}; }
   const Vector<double>& gains(std::size_t layer) const override { return gains_[layer]; }
   const Vector<double>& sizes(std::size_t layer) const override { return sizes_[layer]; }
 

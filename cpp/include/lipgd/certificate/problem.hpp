@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -43,6 +45,39 @@ inline double subtract_upward(double a, double b) {
   const double error = (a - (difference - back)) - (b + back);
   return error > 0.0 ? std::nextafter(difference, std::numeric_limits<double>::infinity())
                      : difference;
+}
+
+constexpr Index exponent_bias = 1023;
+
+/// floor(log2 |x|) of a finite number that is not zero.
+inline Index exponent_of(double x) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &x, sizeof bits);
+  const auto biased = static_cast<Index>(bits >> 52U & 0x7ffU);
+  return biased > 0 ? biased - exponent_bias : std::ilogb(x);
+}
+
+/// The largest |x| of some finite numbers, whose bits are in the order of their sizes.
+inline double largest_magnitude(const double* x, Index n) {
+  std::uint64_t largest = 0;
+  for (Index i = 0; i < n; ++i) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, x + i, sizeof bits);
+    largest = std::max(largest, bits & 0x7fffffffffffffffU);
+  }
+  double result = 0.0;
+  std::memcpy(&result, &largest, sizeof result);
+  return result;
+}
+
+/// 2^exponent, to nearest.
+inline double power_of_two(Index exponent) {
+  if (exponent <= -exponent_bias || exponent > exponent_bias)
+    return std::ldexp(1.0, static_cast<int>(std::clamp<Index>(exponent, -5000, 5000)));
+  const auto bits = static_cast<std::uint64_t>(exponent + exponent_bias) << 52U;
+  double result = 0.0;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
 }
 
 /// x 2^exponent, to nearest.
@@ -92,7 +127,8 @@ class CertificateProblem {
     const Index largest = *std::max_element(rows.begin(), rows.end());
     Vector<double> result(static_cast<Index>(rows.size()));
     for (std::size_t i = 0; i < rows.size(); ++i)
-      result[static_cast<Index>(i)] = power(std::max<Index>(rows[i] - largest, -150));
+      result[static_cast<Index>(i)] =
+          detail::power_of_two(std::max<Index>(rows[i] - largest, -150));
     return result;
   }
 
@@ -162,15 +198,17 @@ class CertificateProblem {
   void scale(const std::vector<WeightView>& layers, const std::vector<SlopeView>& slopes) {
     exponents_.emplace_back(kept_[0].size(), 0);
     for (std::size_t l = 0; l < layers.size(); ++l) {
-      std::vector<Index> rows = row_exponents(layers[l], l);
+      Matrix<double> part = living_part(layers[l], l);
+      std::vector<Index> rows = largest_exponents(part, l);
       const bool last = l + 1 == layers.size();
       if (last) {
         const Index largest = *std::max_element(rows.begin(), rows.end());
         std::fill(rows.begin(), rows.end(), largest);
       }
-      copy_layer(layers[l], l, rows);
-      const Index shift = typical_exponent(weights_.back());
-      weights_.back() *= std::ldexp(1.0, static_cast<int>(-shift));
+      scale_part(part, l, rows);
+      const Index shift = typical_exponent(part);
+      part *= std::ldexp(1.0, static_cast<int>(-shift));
+      weights_.push_back(std::move(part));
       for (Index& row : rows) row += shift;
       if (last) {
         exponent_ = rows[0];
@@ -182,55 +220,67 @@ class CertificateProblem {
     }
   }
 
-  /// The exponent of the largest entry of each row that acts, with the inputs' exponents.
-  std::vector<Index> row_exponents(const WeightView& layer, std::size_t l) const {
+  /// The rows and columns that act, a column per neuron.
+  Matrix<double> living_part(const WeightView& layer, std::size_t l) const {
+    const auto& inputs = kept_[l];
+    const auto& outputs = kept_[l + 1];
+    const auto n_inputs = static_cast<Index>(inputs.size());
+    const auto n_outputs = static_cast<Index>(outputs.size());
+    if (n_inputs == layer.cols && n_outputs == layer.rows)
+      return ConstMatrixMap<double>(layer.data, n_inputs, n_outputs);
+    Matrix<double> part(n_inputs, n_outputs);
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      for (std::size_t j = 0; j < inputs.size(); ++j)
+        part(static_cast<Index>(j), static_cast<Index>(i)) =
+            layer.data[outputs[i] * layer.cols + inputs[j]];
+    return part;
+  }
+
+  /// The exponent of the largest entry of each column, with the inputs' exponents.
+  std::vector<Index> largest_exponents(const Matrix<double>& part, std::size_t l) const {
     const std::vector<Index>& own = exponents_[l];
     const bool same = std::count(own.begin(), own.end(), own[0]) == std::ptrdiff_t(own.size());
-    std::vector<Index> result;
-    for (const Index i : kept_[l + 1]) {
-      const double* row = layer.data + i * layer.cols;
-      Index largest = std::numeric_limits<Index>::min();
-      double size = 0.0;
-      for (std::size_t j = 0; j < kept_[l].size(); ++j) {
-        const double x = row[kept_[l][j]];
-        if (same)
-          size = std::max(size, std::abs(x));
-        else if (x != 0.0)
-          largest = std::max(largest, std::ilogb(x) + own[j]);
+    std::vector<Index> result(static_cast<std::size_t>(part.cols()),
+                              std::numeric_limits<Index>::min());
+    for (std::size_t i = 0; i < result.size(); ++i) {
+      const double* column = part.col(static_cast<Index>(i)).data();
+      if (same) {
+        const double size = detail::largest_magnitude(column, part.rows());
+        if (size > 0.0) result[i] = detail::exponent_of(size) + own[0];
+        continue;
       }
-      result.push_back(same && size > 0.0 ? std::ilogb(size) + own[0] : largest);
+      for (std::size_t j = 0; j < own.size(); ++j)
+        if (column[j] != 0.0)
+          result[i] = std::max(result[i], detail::exponent_of(column[j]) + own[j]);
     }
     return result;
   }
 
-  void copy_layer(const WeightView& layer, std::size_t l, const std::vector<Index>& rows) {
-    const auto& inputs = kept_[l];
-    const auto& outputs = kept_[l + 1];
-    Matrix<double> to(static_cast<Index>(inputs.size()), static_cast<Index>(outputs.size()));
+  /// Multiplies column i by 2^-exponents[i] and row j by the power of its input.
+  void scale_part(Matrix<double>& part, std::size_t l, const std::vector<Index>& exponents) {
+    const std::vector<Index>& own = exponents_[l];
     std::vector<double> powers;  // of the inputs, if none of them is extreme
-    for (const Index exponent : exponents_[l])
-      if (std::abs(exponent) < 500) powers.push_back(power(exponent));
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const double* row = layer.data + outputs[i] * layer.cols;
-      double* column = to.col(static_cast<Index>(i)).data();
-      if (powers.size() == inputs.size() && std::abs(rows[i]) < 500) {
-        const double own = power(-rows[i]);
-        for (std::size_t j = 0; j < inputs.size(); ++j)
-          column[j] = row[inputs[j]] * (powers[j] * own);
+    powers.reserve(own.size());
+    for (const Index exponent : own)
+      if (std::abs(exponent) < 500) powers.push_back(detail::power_of_two(exponent));
+    const Index before = (part.array() != 0.0).count();
+    for (std::size_t i = 0; i < exponents.size(); ++i) {
+      double* column = part.col(static_cast<Index>(i)).data();
+      if (powers.size() == own.size() && std::abs(exponents[i]) < 500) {
+        const double factor = detail::power_of_two(-exponents[i]);
+        for (std::size_t j = 0; j < own.size(); ++j) column[j] *= powers[j] * factor;
       } else {
-        for (std::size_t j = 0; j < inputs.size(); ++j)
-          column[j] = shifted(row[inputs[j]], exponents_[l][j] - rows[i]);
+        for (std::size_t j = 0; j < own.size(); ++j)
+          column[j] = shifted(column[j], own[j] - exponents[i]);
       }
-      for (std::size_t j = 0; j < inputs.size(); ++j)
-        lossy_ = lossy_ || (std::abs(column[j]) < 0x1p-900 && row[inputs[j]] != 0.0);
     }
-    weights_.push_back(std::move(to));
+    lossy_ = lossy_ || (part.array().abs() >= 0x1p-900).count() < before;
   }
 
   static double shifted(double x, Index exponent) {
-    return std::abs(exponent) < 1000 ? x * power(exponent) : detail::scaled(x, exponent);
+    return std::abs(exponent) < 1000 ? x * detail::power_of_two(exponent)
+                                     : detail::scaled(x, exponent);
   }
-  static double power(Index exponent) { return std::ldexp(1.0, static_cast<int>(exponent)); }
 
   /// The exponent of |W|_F / sqrt(min(n_in, n_out)), near that of the gain of the layer.
   static Index typical_exponent(const Matrix<double>& w) {
@@ -241,12 +291,22 @@ class CertificateProblem {
   void copy_slopes(const SlopeView& slopes, std::size_t l, std::vector<Index>& rows) {
     const auto n = static_cast<Index>(rows.size());
     Vector<double> middle(n), half(n);
+    double last_low = 0.0, last_high = 0.0;
+    int exponent = 0;
     for (Index i = 0; i < n; ++i) {
       const Index from = kept_[l + 1][static_cast<std::size_t>(i)];
       const double low = slopes.lower[from], high = slopes.upper[from];
+      if (i > 0 && low == last_low && high == last_high) {  // mostly all intervals are the same
+        middle[i] = middle[i - 1];
+        half[i] = half[i - 1];
+        rows[static_cast<std::size_t>(i)] += exponent;
+        continue;
+      }
+      last_low = low;
+      last_high = high;
       const double m = 0.5 * low + 0.5 * high;
       const double h = std::max(detail::subtract_upward(high, m), detail::subtract_upward(m, low));
-      const int exponent = std::ilogb(std::max(std::abs(m), h));
+      exponent = std::ilogb(std::max(std::abs(m), h));
       middle[i] = std::ldexp(m, -exponent);
       half[i] = std::ldexp(h, -exponent);
       // Only what is far below the larger of the two can have lost bits here.

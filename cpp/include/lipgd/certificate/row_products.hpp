@@ -76,12 +76,19 @@ inline void spread_group(const double* w, Index n, const double* v, double* out)
   }
 }
 
+/// The sum of eight numbers, in registers.
+EIGEN_ALWAYS_INLINE double add_eight(const TileColumn& x) {
+  const Eigen::Array<double, 4, 1> four = x.head<4>() + x.tail<4>();
+  const Eigen::Array<double, 2, 1> two = four.head<2>() + four.tail<2>();
+  return two[0] + two[1];
+}
+
 /// The length of a row.
 template <int columns>
-inline double row_norm(const double* row) {
+EIGEN_ALWAYS_INLINE double row_norm(const double* row) {
   TileColumn squares = ConstTileColumnMap(row).square();
   for (int c = 1; c < columns / 8; ++c) squares += ConstTileColumnMap(row + c * 8).square();
-  return std::sqrt(add_lanes<8>(squares.data()));
+  return std::sqrt(add_eight(squares));
 }
 
 /// Fixed pseudo-random numbers between -1 and 1.

@@ -16,6 +16,8 @@ from lipgd.types import DoubleArray
 __all__ = ["Builder"]
 
 _IDENTITY = "identity"
+#: Integers of up to this size are exact in float64.
+_EXACT = 2**53
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ def _finite(name: str, value: Any, ndim: int | None = None) -> DoubleArray:
         raise ValueError(f"{name} has shape {array.shape}, expected {ndim} dimensions")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {array.dtype}, expected at most float64")
+    if array.dtype.kind in "iu" and ((array > _EXACT) | (array < -_EXACT)).any():
+        raise ValueError(f"{name} has an integer beyond 2**53, which float64 rounds, expected less")
     numbers = np.array(array, np.float64)
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} has an entry that is not finite, expected finite numbers")

@@ -26,12 +26,20 @@ _DAMAGE = (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.err
 
 
 def is_network_file(path: str) -> bool:
-    """Return whether an ``.npz`` file says that lipgd wrote it."""
+    """Return whether an ``.npz`` file says that lipgd wrote it.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return "format_version.npy" in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return False
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{os.path.basename(path)} is not a readable .npz file: {error}"
+        ) from error
 
 
 def read_arrays(
@@ -80,6 +88,7 @@ def read_npz_arrays(path: str, activation: Any) -> Model:
             f"{name} has the matrices {shown(matrices)} and the vectors {shown(vectors)}, "
             "expected as many biases as matrices, or none"
         )
+    _refuse_gap(name, matrices)
     biases = [numbers[key] for key in vectors] or None
     return read_arrays([numbers[key] for key in matrices], biases, activation, name)
 
@@ -112,6 +121,20 @@ def _is_matrix(name: str, array: Array) -> bool:
     """Return whether an array is no bias, which may be stored as a row: its name tells."""
     flat = 1 in array.shape and re.match(r"(b|bias|biases|.*bias)\W?_?\d*$", name.lower())
     return array.ndim == 2 and not flat
+
+
+def _refuse_gap(source: str, names: Sequence[str]) -> None:
+    """Raise if matrices that are numbered, such as W1 and W3, leave one out."""
+    parts = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
+    if len({part.group(1) for part in parts if part}) != 1 or not all(parts):
+        return
+    numbers = [int(part.group(2)) for part in parts if part]
+    for number, following in pairwise(numbers):
+        if following != number + 1:
+            raise ValueError(
+                f"{source} has the matrices {shown(list(names))}, but none with the number "
+                f"{number + 1}, expected one after the other"
+            )
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

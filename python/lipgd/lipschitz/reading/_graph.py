@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from lipgd import activations
+
 from ._builder import Builder
 from ._expressions import (
     Expression,
@@ -77,6 +79,11 @@ class Graph:
     def function(self, name: str, value: Any, function: str) -> Stream:
         """Add a function of single values."""
         stream = self._stream(name, value)
+        if "(" in function:
+            try:
+                activations.get(function)
+            except ValueError as error:
+                raise self.builder.error(f"has the layer {name}, whose {error}") from error
         try:
             return Stream(stream.base, call(function, stream.expression))
         except ValueError as error:

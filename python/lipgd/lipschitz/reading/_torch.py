@@ -56,6 +56,8 @@ def is_module(source: Any) -> bool:
 def read_module(module: Any) -> Model:
     """Follow the graph of a module."""
     builder = Builder(f"the module {type(module).__name__}")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        _refuse_without_numbers(builder, name, tensor)
     if module.training and any(_is_random(m) for m in module.modules()):
         builder.notes.append(
             "The module is in training mode; it is taken as in evaluation, after module.eval()."
@@ -74,6 +76,8 @@ def read_module(module: Any) -> Model:
 def read_state(state: Mapping[str, Any], activation: Any) -> Model:
     """Read the matrices of a state dictionary in their order."""
     builder = Builder("the state_dict")
+    for name, value in state.items():
+        _refuse_without_numbers(builder, str(name), value)
     arrays = {str(name): _array(value) for name, value in state.items()}
     for name, array in arrays.items():
         if "running_" in name or "parametrizations" in name or array.ndim > 2:
@@ -383,6 +387,11 @@ def _reshaped(
 
 def _option(arguments: list[Any], options: dict[str, Any], name: str, default: Any) -> Any:
     return arguments[1] if len(arguments) > 1 else options.get(name, default)
+
+
+def _refuse_without_numbers(builder: Builder, name: str, value: Any) -> None:
+    if getattr(value, "is_meta", False):
+        raise builder.error(f"has {name} on the device meta, which keeps no numbers")
 
 
 def _number(value: Any) -> Any:
