@@ -80,6 +80,13 @@ def test_damaged_files_are_named(tmp_path: Path, suffix: str, part: float) -> No
         read(str(damaged), None if suffix == ".npz" else "relu")
 
 
+def test_a_file_of_objects_is_not_run(tmp_path: Path) -> None:
+    path = str(tmp_path / "module.pt")
+    torch.save(nn.Sequential(nn.Linear(3, 2)), path)
+    with pytest.raises(ValueError, match=r"module.pt is not a readable state_dict: it has objects"):
+        read(path, "relu")
+
+
 def test_a_file_that_leaves_out_a_matrix_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "weights.npz")
     square = np.eye(3)

@@ -104,7 +104,12 @@ def test_no_recorded_bound_is_above_the_limit_that_every_step_proves(
     dtype: type[np.floating[Any]], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(seed)
-    way = [("retract", "sdp"), ("retract", "balanced"), ("retract", "product"), ("rates", "product")]
+    way = [
+        ("retract", "sdp"),
+        ("retract", "balanced"),
+        ("retract", "product"),
+        ("rates", "product"),
+    ]
     method, certificate = way[seed % 4]
     limit = float(rng.uniform(0.3, 3.0))
     net = lipgd.Network.create(

@@ -119,7 +119,8 @@ def _stated(source: str, activation: Any) -> Any:
     """Return the activation that a source needs beside it, or raise."""
     if activation is None:
         raise ValueError(
-            f"activation is None, but {source} does not say it, expected a name such as 'relu'"
+            f"activation is None, but {source} does not say it, expected a name such as 'relu': "
+            "lipgd.lipschitz.read takes it"
         )
     if isinstance(activation, (list, tuple)):
         return [activations.get(each) for each in activation]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,7 +129,10 @@ def load_state(path: str) -> Mapping[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of the unpickler, which raises what it likes
-        raise ValueError(f"{path} is not a readable state_dict: {error}") from error
+        why = (str(error).strip().splitlines() or ["it is empty"])[0]
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            why = "it has objects that run code, expected what torch.save(net.state_dict()) writes"
+        raise ValueError(f"{path} is not a readable state_dict: {why}") from error
     if not isinstance(state, Mapping):
         raise ValueError(f"{path} holds a {type(state).__name__}, expected a state_dict")
     return state
