@@ -17,6 +17,7 @@ from lipgd._check import choice, number, shown
 from lipgd._stored import stored
 from lipgd.activations import Activation
 from lipgd.lipschitz import Model, read, upper
+from lipgd.lipschitz.reading import _files
 from lipgd.lipschitz.reading import _torch as reading
 from lipgd.network import Network
 
@@ -217,7 +218,7 @@ def from_torch(
     (True, True)
     """
     if isinstance(source, (str, os.PathLike)):
-        source = reading.load_state(os.fspath(source))
+        source = _files.load_state(os.fspath(source))
     if not isinstance(source, (nn.Module, Mapping)):
         raise TypeError(f"source is {shown(source)}, expected a torch.nn.Module or a state_dict")
     scale = number("output_scale", output_scale)

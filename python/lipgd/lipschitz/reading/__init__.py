@@ -102,7 +102,7 @@ def _file(path: str, activation: Any) -> Model:
         return _files.read_npz_arrays(path, _stated(path, activation))
     if suffix == ".mat":
         return _files.read_mat(path, _stated(path, activation))
-    return _torch.read_state(_torch.load_state(path), _stated(path, activation))
+    return _torch.read_state(_files.load_state(path), _stated(path, activation))
 
 
 def _matrices(source: Any, activation: Any) -> Model:

@@ -1,12 +1,13 @@
-"""Files of arrays: ``.npz`` of anybody, and ``.mat`` with a cell of weights."""
+"""Files of arrays: ``.npz`` of anybody, ``.mat`` with a cell of weights, ``.pt`` of a state."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,7 @@ from lipgd.lipschitz._model import Model
 
 from ._builder import Builder
 
-__all__ = ["is_network_file", "read_arrays", "read_mat", "read_npz_arrays"]
+__all__ = ["is_network_file", "load_state", "read_arrays", "read_mat", "read_npz_arrays"]
 
 Array = npt.NDArray[Any]
 _MOST_BYTES = 2**34
@@ -111,6 +112,24 @@ def read_mat(path: str, activation: Any) -> Model:
         raise ValueError(f"{name} has {entries or 'nothing'}, expected the cell weights")
     biases = _cells(content["biases"]) if "biases" in content else None
     return read_arrays(_cells(content["weights"]), biases, activation, name)
+
+
+def load_state(path: str) -> Mapping[str, Any]:
+    """Read a state dictionary that torch.save wrote; nothing in the file is executed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError('.pt files need PyTorch: pip install "lipgd[torch]"') from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of the unpickler, which raises what it likes
+        why = (str(error).strip().splitlines() or ["it is empty"])[0]
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            why = "it has objects that run code, expected what torch.save(net.state_dict()) writes"
+        raise ValueError(f"{path} is not a readable state_dict: {why}") from error
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{path} holds a {type(state).__name__}, expected a state_dict")
+    return state
 
 
 def _cells(value: Array) -> list[Array]:

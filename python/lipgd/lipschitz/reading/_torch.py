@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +13,7 @@ from lipgd.lipschitz._model import Model
 from ._builder import Builder
 from ._graph import Graph, Stream
 
-__all__ = ["biased_layers", "is_module", "load_state", "read_module", "read_state"]
+__all__ = ["biased_layers", "is_module", "read_module", "read_state"]
 
 _FUNCTIONS = {
     "ReLU": "relu",
@@ -118,24 +116,6 @@ def _pairs(dimensions: Mapping[str, int]) -> list[tuple[str, str | None]]:
         bias = name[: -len("weight")] + "bias" if name.endswith("weight") else None
         pairs.append((name, bias if bias in dimensions else None))
     return pairs
-
-
-def load_state(path: str) -> Mapping[str, Any]:
-    """Read a state dictionary that torch.save wrote; nothing in the file is executed."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError('.pt files need PyTorch: pip install "lipgd[torch]"') from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of the unpickler, which raises what it likes
-        why = (str(error).strip().splitlines() or ["it is empty"])[0]
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-            why = "it has objects that run code, expected what torch.save(net.state_dict()) writes"
-        raise ValueError(f"{path} is not a readable state_dict: {why}") from error
-    if not isinstance(state, Mapping):
-        raise ValueError(f"{path} holds a {type(state).__name__}, expected a state_dict")
-    return state
 
 
 def _check_plain(builder: Builder, words: str, layer: Any) -> None:
