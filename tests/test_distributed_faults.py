@@ -112,7 +112,7 @@ def test_the_first_guard_to_lose_its_process_speaks_for_all(tmp_path):
         one.stdin.close()
     said = [heard(one) for one in guards]
     assert sorted(map(len, said))[:2] == [0, 0]
-    assert "".join(said).startswith("lipgd: a process was killed")
+    assert "".join(said).startswith("\nlipgd: a process was killed")
 
 
 @pytest.mark.parametrize("told", [".\n", "!\n"])
@@ -127,7 +127,8 @@ def test_a_guard_is_silent_when_all_is_said(tmp_path, told):
 def test_the_first_to_die_is_named_however_late_somebody_looks():
     processes = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
     numbers = [number for rank, one in enumerate(processes) for number in (one.pid, rank)]
-    family = _guard._Family(3, numbers)
+    family = _guard._Family(3, 2, *numbers)
+    assert family.first_to_die() == "process 2 of 3"  # no other end was seen
     for rank in (1, 0, 2):
         processes[rank].send_signal(signal.SIGKILL)
         processes[rank].wait()

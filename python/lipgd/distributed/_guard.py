@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ __all__ = ["Guard", "main", "named"]
 
 #: How long others of the same program may still want to speak.
 _LINGER_SECONDS = 10.0
-#: The end of a process that is gone for its pipe reaches those who watch it within that time.
-_END_SECONDS = 1.0
 _ENDED, _SPOKEN = b".", b"!"
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -37,7 +35,9 @@ class Guard:
 
     def __init__(self) -> None:
         self._program = _program()
-        self._path = str(Path(tempfile.gettempdir()) / f"lipgd-{self._program}")
+        # In memory where that is possible: a busy disk would hold the message up.
+        folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+        self._path = f"{folder}/lipgd-{self._program}"
         self._process, self._pipe = os.getpid(), None
         command = [sys.executable, "-I", "-S", __file__, self._path]
         # Where no process may be started there is no guard, and all else works.
@@ -65,7 +65,7 @@ class Guard:
         here = [
             f"{pid} {rank}" for rank, (name, pid) in enumerate(everyone) if name == self._program
         ]
-        self._tell(f"{comm.size} {' '.join(here)}".encode())
+        self._tell(f"{comm.size} {comm.rank} {' '.join(here)}".encode())
 
     def may_speak(self) -> bool:
         """Return whether this process speaks for all, as it does if it is the first to ask."""
@@ -106,14 +106,15 @@ def main(path: str) -> None:
             return
         if what == _SPOKEN:
             break
-        family = _Family(int(what), [int(number) for number in known])
+        family = _Family(int(what), *(int(number) for number in known))
     else:
         if not _first(path):
             return
         with contextlib.suppress(OSError):
             os.write(
                 2,
-                f"lipgd: {family.first_to_die()} was killed or ended without a word, and all end "
+                # Words of launchers may end in the middle of a line.
+                f"\nlipgd: {family.first_to_die()} was killed or ended without a word, and all end "
                 "with it; the last checkpoint, if there is one, is whole\n".encode(),
             )
     # The launcher may wait until nobody has the streams any more.
@@ -126,7 +127,8 @@ def main(path: str) -> None:
 class _Family:
     """The processes of a program on one machine, in the order in which they die."""
 
-    def __init__(self, size: int = 0, known: Sequence[int] = ()) -> None:
+    def __init__(self, size: int = 0, own: int = -1, *known: int) -> None:
+        self._own = "a process" if own < 0 else f"process {own} of {size}"
         self._names: dict[int, str] = {}
         # The kernel queues what happens: nothing is taken from there before somebody asks.
         self._queue = select.epoll() if hasattr(os, "pidfd_open") else None
@@ -138,11 +140,12 @@ class _Family:
                     self._queue.register(file, select.EPOLLIN)
 
     def first_to_die(self) -> str:
-        """Return the name of the process that died first, now that one is gone."""
-        if self._names and self._queue is not None:
-            for file, _ in self._queue.poll(_END_SECONDS, 1):
+        """Return the name of the process that died first, now that the pipe of this one closed."""
+        if self._queue is not None:
+            for file, _ in self._queue.poll(0, 1):
                 return self._names[file]
-        return "a process"
+        # The pipe of a process closes before others can see its end, and nobody's end was seen.
+        return self._own
 
 
 def _first(path: str) -> bool:

@@ -128,4 +128,5 @@ def meet(comm: Any) -> None:
 def _speak(name: str, text: str) -> None:
     sys.stdout.flush()
     if _guard is None or _guard.may_speak():
-        print(f"lipgd: {name} failed, and ends all:\n{text}", file=sys.stderr, flush=True)
+        # Words of launchers may end in the middle of a line.
+        print(f"\nlipgd: {name} failed, and ends all:\n{text}", file=sys.stderr, flush=True)
