@@ -85,3 +85,31 @@ def test_columns_are_doubled_where_the_optimum_has_many_dimensions(
         assert found.value == pytest.approx(count / math.sqrt(dimension), rel=2 * tolerance)
         assert found.gap <= tolerance
         assert found.state[0] >= dimension
+
+
+def test_wide_layers_have_an_honest_primal_value(level: str) -> None:
+    # The ascent on Gram matrices begins at the optimum, the identity.
+    exact = 700 / math.sqrt(16)
+    found = bound(tight_frame(16, 700), np.ones((1, 700)), -1.0, 1.0, tolerance=1e-6)
+    assert exact * (1 - 2e-6) <= found.primal <= exact * (1 + 1e-12)
+    assert exact * (1 - 1e-12) <= found.value <= exact * (1 + 2e-6)
+    assert found.sweeps <= 3
+
+
+@pytest.mark.parametrize("reduced", ["inputs", "outputs"])
+def test_a_smaller_matrix_in_place_of_many_inputs_or_outputs_is_larger(
+    level: str, reduced: str
+) -> None:
+    # Rows of signs whose Gram matrix is 1024 times the identity, in any order of summation.
+    signs = np.ones((1, 1))
+    for _ in range(10):
+        signs = np.block([[signs, signs], [signs, -signs]])
+    rows, small = signs[:4], 32.0 * np.eye(4)
+    other = np.random.default_rng(1).normal(size=(1, 4))
+    if reduced == "inputs":
+        wide, narrow = (bound(w, other, 0.5, 1.0, max_sweeps=0) for w in (rows, small))
+    else:
+        wide, narrow = (bound(other.T, w.T, 0.5, 1.0, max_sweeps=0) for w in (rows, small))
+    # Section 9: half of what the Gram matrix and its factor may have lost, of a trace of four.
+    lost = 0.5 * (gamma(rows.shape[1]) + gamma(5)) * 4.0
+    assert lost - 8 * U <= wide.value / narrow.value - 1.0 <= 8.0 * lost
