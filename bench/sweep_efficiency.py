@@ -81,7 +81,7 @@ def timed(function: Any, *arguments: Any, **options: Any) -> float:
 
 def measured(task: Any, grid: dict[str, list[Any]], rounds: int) -> dict[str, list[float]]:
     """Return times of a plain loop, of sweeps, and of sweeps with a folder."""
-    times: dict[str, list[float]] = {"loop": [], "memory": [], "disk": []}
+    times: dict[str, list[float]] = {"loop": [], "in memory": [], "on disk": []}
     cell = task if callable(task) else Trainings(task)
     names = list(grid)
     arguments = [
@@ -91,9 +91,9 @@ def measured(task: Any, grid: dict[str, list[Any]], rounds: int) -> dict[str, li
     lipgd.sweep(task, grid, jobs=2)
     for _ in range(rounds):
         times["loop"].append(timed(lambda: [cell(**given) for given in arguments]))
-        times["memory"].append(timed(lipgd.sweep, task, grid, jobs=2))
+        times["in memory"].append(timed(lipgd.sweep, task, grid, jobs=2))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            times["disk"].append(timed(lipgd.sweep, task, grid, jobs=2, out=folder))
+            times["on disk"].append(timed(lipgd.sweep, task, grid, jobs=2, out=folder))
     return times
 
 
@@ -107,14 +107,14 @@ def main() -> None:
         task, grid = case(kind, milliseconds, runs)
         times = measured(task, grid, options.rounds)
         loop_seconds = statistics.median(times["loop"])
-        for where in ("memory", "disk"):
+        for where in ("in memory", "on disk"):
             two = statistics.median(times[where])
             names = {"kind": kind, "ms": milliseconds, "runs": runs, "where": where}
             facts = {"loop": loop_seconds, "two": two, "efficiency": loop_seconds / (2 * two)}
             found.append({**names, "wanted": wanted, **facts, "times": times})
     rows = [
         [
-            f"{row['runs']:,} x {row['ms']:g} ms, {row['kind']}, in {row['where']}",
+            f"{row['runs']:,} x {row['ms']:g} ms, {row['kind']}, {row['where']}",
             f"{row['loop']:.2f}",
             f"{row['two']:.2f}",
             f"{row['efficiency']:.1%}",
