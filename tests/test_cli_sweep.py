@@ -46,7 +46,7 @@ def test_the_command_writes_a_table_and_goes_on(tmp_path, capsys):
     assert "lipschitz_upper" in capsys.readouterr().out
     assert (out / "table.csv").read_text() == text
     assert main(["sweep", str(settings), "--out", str(out), "--seed", "1"]) == 2
-    assert "out has a sweep of another settings" in capsys.readouterr().err
+    assert "out has another sweep, with X" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -180,10 +180,17 @@ def test_ctrl_c_keeps_quick_cells_that_wait_for_the_disk(tmp_path):
 
 def test_a_folder_of_another_sweep_is_refused(tmp_path):
     lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
-    with pytest.raises(ValueError, match="out has a sweep of another settings"):
+    with pytest.raises(ValueError, match=r"out has another sweep, with y .* there and .* here"):
         lipgd.sweep({**SETTINGS, "y": np.cos(X[:, 0])}, {"hidden": [4]}, out=tmp_path)
+    with pytest.raises(ValueError, match=r"with momentum not given there and 0\.5 here"):
+        lipgd.sweep({**SETTINGS, "momentum": 0.5}, {"hidden": [4]}, out=tmp_path)
+    with pytest.raises(ValueError, match=r"another sweep, with settings .*; task"):
+        lipgd.sweep(dict, {"hidden": [4]}, out=tmp_path)
     with pytest.raises(ValueError, match="and resume is False"):
         lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path, resume=False)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file', which is a file, expected a folder"):
+        lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path / "file")
     (tmp_path / "sweep.json").write_text("{")
     with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
         lipgd.sweep(SETTINGS, {"hidden": [4]}, out=tmp_path)
@@ -277,7 +284,7 @@ def test_runs_and_numpy_numbers_make_rows():
     assert type(row["x"]) is float and type(row["flag"]) is bool
 
 
-def test_tables_are_saved(tmp_path):
+def test_tables_are_saved(tmp_path, monkeypatch):
     table = lipgd.sweep(double, {"a": [1, 2]}, jobs=1)
     frame = table.to_pandas()
     assert list(frame.columns) == list(table.columns) and frame["product"].tolist() == [1, 2]
@@ -285,6 +292,12 @@ def test_tables_are_saved(tmp_path):
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[0] == "a,seed,product,draw" and len(lines) == 3
     assert float(lines[1].split(",")[3]) == table[0]["draw"]
+    # Without a library for Parquet, pandas finds none.
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "fastparquet", None)
+    with pytest.raises(ImportError, match="save needs pyarrow"):
+        table.save(tmp_path / "t.parquet")
+    assert not (tmp_path / "t.parquet").exists()
     with pytest.raises(ValueError, match=r"expected a name that ends in \.csv or \.parquet"):
         table.save(tmp_path / "t.txt")
 
@@ -325,7 +338,7 @@ def test_keys_depend_on_labels_and_values_alone():
     assert len({cell.key for cell in cells}) == len(cells) == 12
     for cell in cells:
         values = {name: _grid.described(name, value) for name, value in cell.arguments.items()}
-        assert cell.key == _grid.digest({"labels": cell.labels, "values": values})
+        assert cell.key == _grid._digest(_grid._text({"labels": cell.labels, "values": values}))
     turned = _grid.cells_of(dict(reversed(grid.items())), [7, 3])
     assert {cell.key for cell in turned} == {cell.key for cell in cells}
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from lipgd._check import integer, shown
 
-__all__ = ["Cell", "cells_of", "described", "digest"]
+__all__ = ["Cell", "cells_of", "short_text"]
+
+_LONGEST_TEXT = 100
 
 
 class _Value(NamedTuple):
@@ -96,9 +98,10 @@ def described(name: str, value: Any) -> Any:
     return text
 
 
-def digest(facts: Any) -> str:
-    """Return a short name for facts."""
-    return _digest(_text(facts))
+def short_text(name: str, value: Any) -> str:
+    """Return what tells a value from others on one line: itself, or its digest if it is long."""
+    text = _text(described(name, value))
+    return text if len(text) <= _LONGEST_TEXT else _digest(text)
 
 
 def _text(facts: Any) -> str:

@@ -109,6 +109,8 @@ class SweepResult(Sequence[dict[str, Any]]):
         ------
         ValueError
             If the path ends in anything else.
+        ImportError
+            If what writes the file is not installed.
         """
         suffix = Path(path).suffix.lower()
         if suffix == ".csv":
@@ -118,10 +120,20 @@ class SweepResult(Sequence[dict[str, Any]]):
             writer.writerows([row.get(name) for name in self.columns] for row in self._rows)
             content = text.getvalue().encode()
         elif suffix == ".parquet":
-            content = self.to_pandas().to_parquet(index=False)
+            content = self._parquet()
         else:
             raise ValueError(
                 f"path is {str(path)!r}, expected a name that ends in .csv or .parquet"
             )
         with atomic_writer(path) as file:
             file.write(content)
+
+    def _parquet(self) -> bytes:
+        table = self.to_pandas()
+        try:
+            content: bytes = table.to_parquet(index=False)
+        except ImportError as error:
+            raise ImportError(
+                "save needs pyarrow or fastparquet for files of Parquet: pip install pyarrow"
+            ) from error
+        return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lipgd._files import atomic_writer
 
 __all__ = ["Store"]
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "sweep.json"
 _JOURNAL = "journal.jsonl"
 _CELLS = "cells"
@@ -29,6 +29,8 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str], facts: dict[str, Any], resume: bool) -> None:
         self._folder = Path(folder)
         self._rows: dict[str, dict[str, Any]] = {}
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ValueError(f"out is {str(folder)!r}, which is a file, expected a folder")
         (self._folder / _CELLS).mkdir(parents=True, exist_ok=True)
         manifest = self._folder / _MANIFEST
         if manifest.exists():
@@ -69,12 +71,11 @@ class Store:
             raise ValueError(f"{manifest} is damaged: {error}") from error
         if known.get("format") != _FORMAT:
             raise ValueError(f"{manifest} has the format {known.get('format')}, expected {_FORMAT}")
-        for name, value in facts.items():
-            if known.get(name) != value:
-                raise ValueError(
-                    f"out has a sweep of another {name}: {known.get(name)!r}, not {value!r}, "
-                    "expected another folder"
-                )
+        changes = _changes(known, facts)
+        if changes:
+            raise ValueError(
+                f"out has another sweep, with {'; '.join(changes)}: expected another folder"
+            )
 
     def _read(self) -> None:
         journal = self._folder / _JOURNAL
@@ -86,6 +87,18 @@ class Store:
         for path in sorted((self._folder / _CELLS).glob("*.json")):
             entry = json.loads(path.read_text())
             self._rows[entry["key"]] = entry["row"]
+
+
+def _changes(known: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Say which facts are not the known ones."""
+    found = []
+    for name in sorted({*known, *facts} - {"format"}):
+        before, now = known.get(name), facts.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _changes(before, now)
+        elif before != now:
+            found.append(f"{name} {before or 'not given'} there and {now or 'not given'} here")
+    return found
 
 
 def _line(entry: dict[str, Any]) -> str:

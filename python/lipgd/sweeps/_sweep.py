@@ -14,7 +14,7 @@ from lipgd._progress import ProgressBar
 from lipgd._threads import usable_threads
 from lipgd.run import Run
 from lipgd.sweeps._engines import Outcome, run_cells
-from lipgd.sweeps._grid import Cell, cells_of, described, digest
+from lipgd.sweeps._grid import Cell, cells_of, short_text
 from lipgd.sweeps._result import SweepResult
 from lipgd.sweeps._settings import Trainings, check_names, row_of
 from lipgd.sweeps._store import Store
@@ -143,8 +143,8 @@ def _task(
         return _Function(task), {"task": f"{module}.{name}"}, False
     trainings = Trainings(task)
     check_names("grid", grid)
-    settings = {name: described(name, value) for name, value in trainings.settings.items()}
-    return trainings, {"settings": digest(settings)}, True
+    settings = {name: short_text(name, value) for name, value in trainings.settings.items()}
+    return trainings, {"settings": settings}, True
 
 
 class _Collector:
