@@ -345,9 +345,10 @@ def test_keys_depend_on_labels_and_values_alone():
 
 @pytest.mark.parametrize("seconds", [1e-5, 2e-4, 5e-3, 3.0])
 def test_batches_shrink_so_that_no_worker_waits_long(seconds):
-    arguments = [{"a": a} for a in range(3000)]
-    batches = _engines._batches(arguments, 5, seconds, 2)
-    assert [pair for batch in batches for pair in batch] == list(enumerate(arguments))[5:]
+    cells = _grid.cells_of({"a": range(3000)}, 1)
+    batches = list(_engines._batches(cells, 5, seconds, 2))
+    expected = [(a, {"a": a, "seed": 0}) for a in range(5, 3000)]
+    assert [pair for batch in batches for pair in batch] == expected
     sizes = [len(batch) for batch in batches]
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) * seconds <= max(0.25, seconds) + seconds

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any
+
+from lipgd.sweeps._grid import Cell
 
 __all__ = ["Outcome", "run_cells"]
 
 #: Arguments in, a row out.
 Task = Callable[..., dict[str, Any]]
+#: Positions of cells and their arguments.
+Batch = list[tuple[int, dict[str, Any]]]
+#: A cell that ran: its position, its row or what it raised, seconds. Tuples reach other processes
+#: sooner than objects with names.
+Outcome = tuple[int, dict[str, Any] | None, str | None, float]
 #: Cells go to workers in batches of about so many seconds: handing one over takes milliseconds.
 _BATCH_SECONDS = 0.25
 #: Shorter runs spend too much of their time under the lock of the interpreter for threads.
@@ -24,38 +32,31 @@ _PILOT_SECONDS = 0.01
 _FIRST_SECONDS = 0.2
 #: A batch takes at most this part of what is left for a worker, so that none waits long at the end,
 #: but no fewer cells than take so many seconds.
-_PART = 4
+_PART = 2
 _LEAST_BATCH_SECONDS = 0.01
-
-
-class Outcome(NamedTuple):
-    """A cell that ran: its position, and its row or what it raised."""
-
-    position: int
-    row: dict[str, Any] | None
-    error: str | None
-    seconds: float
+#: Batches per worker that backends are asked for which answer when all are done.
+_ASKED = 4
 
 
 def run_cells(
-    task: Task, arguments: Sequence[dict[str, Any]], jobs: int, threads_suit: bool
+    task: Task, cells: Sequence[Cell], jobs: int, threads_suit: bool
 ) -> Iterator[list[Outcome]]:
-    """Run a task on all arguments, and yield the outcomes in batches, in any order."""
-    if not arguments:
+    """Run a task on all cells, and yield the outcomes in batches, in any order."""
+    if not cells:
         return
     chosen = _chosen_backend()
     if chosen is not None:
-        yield from _on_backend(task, arguments, *chosen)
+        yield from _on_backend(task, cells, *chosen)
         return
     limit = math.inf if jobs == 1 else _PILOT_SECONDS
-    done, seconds = yield from _in_turn(task, arguments, limit)
-    if done == len(arguments):
+    done, seconds = yield from _in_turn(task, cells, limit)
+    if done == len(cells):
         return
-    batches = _batches(arguments, done, seconds, jobs)
+    batches = _batches(cells, done, seconds, jobs)
     if threads_suit and seconds >= _LEAST_THREAD_SECONDS:
         with ThreadPoolExecutor(jobs) as pool:
             yield from _pooled(pool, task, batches, jobs)
-    elif seconds * (len(arguments) - done) < _START_SECONDS:
+    elif seconds * (len(cells) - done) < _START_SECONDS:
         for batch in batches:
             yield run_batch(task, batch)
     else:
@@ -63,22 +64,22 @@ def run_cells(
 
 
 def _in_turn(
-    task: Task, arguments: Sequence[dict[str, Any]], limit: float
+    task: Task, cells: Sequence[Cell], limit: float
 ) -> Generator[list[Outcome], None, tuple[int, float]]:
     """Run cells here until the time is over; return how many, and the seconds of the shortest."""
     batch: list[Outcome] = []
     done, shortest, began = 0, math.inf, time.perf_counter()
     yielded = began
     try:
-        while done < len(arguments):
+        while done < len(cells):
             now = time.perf_counter()
             if now - began >= limit and (done > 1 or (done == 1 and shortest > _FIRST_SECONDS)):
                 break
             if now - yielded >= _BATCH_SECONDS:
                 yield batch
                 batch, yielded = [], time.perf_counter()
-            batch.append(_one(task, done, arguments[done]))
-            shortest = min(shortest, batch[-1].seconds)
+            batch.append(_one(task, done, cells[done].arguments))
+            shortest = min(shortest, batch[-1][-1])
             done += 1
     except KeyboardInterrupt:
         yield batch
@@ -88,19 +89,19 @@ def _in_turn(
 
 
 def _on_backend(
-    task: Task, arguments: Sequence[dict[str, Any]], jobs: int, workers: int
+    task: Task, cells: Sequence[Cell], jobs: int, workers: int
 ) -> Iterator[list[Outcome]]:
     """Run cells where the caller chose: some to see how long one takes, then batches."""
-    first = min(len(arguments), workers)
+    first = min(len(cells), workers)
     seconds = math.inf
-    for outcomes in _joblib(task, [[(i, arguments[i])] for i in range(first)], jobs):
-        seconds = min(seconds, *(outcome.seconds for outcome in outcomes))
+    for outcomes in _joblib(task, [[(i, cells[i].arguments)] for i in range(first)], jobs):
+        seconds = min(seconds, *(spent for *_, spent in outcomes))
         yield outcomes
-    if first < len(arguments):
-        yield from _joblib(task, _batches(arguments, first, seconds, workers), jobs)
+    if first < len(cells):
+        yield from _joblib(task, _batches(cells, first, seconds, workers), jobs)
 
 
-def run_batch(task: Task, batch: Sequence[tuple[int, dict[str, Any]]]) -> list[Outcome]:
+def run_batch(task: Task, batch: Batch) -> list[Outcome]:
     """Run some cells, one after the other."""
     return [_one(task, position, arguments) for position, arguments in batch]
 
@@ -111,22 +112,18 @@ def _one(task: Task, position: int, arguments: dict[str, Any]) -> Outcome:
         row, error = task(**arguments), None
     except Exception as problem:  # one bad cell must not cost the others
         row, error = None, f"{type(problem).__name__}: {problem}"
-    return Outcome(position, row, error, time.perf_counter() - began)
+    return position, row, error, time.perf_counter() - began
 
 
-def _batches(
-    arguments: Sequence[dict[str, Any]], begin: int, seconds: float, jobs: int
-) -> list[list[tuple[int, dict[str, Any]]]]:
-    """Return batches of cells that take about so long, ever smaller ones towards the end."""
+def _batches(cells: Sequence[Cell], begin: int, seconds: float, jobs: int) -> Iterator[Batch]:
+    """Yield batches of cells that take about so long, ever smaller ones towards the end."""
     most = max(1, math.ceil(_BATCH_SECONDS / max(seconds, 1e-6)))
     least = math.ceil(_LEAST_BATCH_SECONDS / max(seconds, 1e-6))
-    found = []
-    while begin < len(arguments):
-        size = min(most, max(least, (len(arguments) - begin) // (_PART * jobs)))
-        end = min(begin + size, len(arguments))
-        found.append([(position, arguments[position]) for position in range(begin, end)])
+    while begin < len(cells):
+        size = min(most, max(least, (len(cells) - begin) // (_PART * jobs)))
+        end = min(begin + size, len(cells))
+        yield [(position, cells[position].arguments) for position in range(begin, end)]
         begin = end
-    return found
 
 
 def _chosen_backend() -> tuple[int, int] | None:
@@ -147,31 +144,27 @@ def _chosen_backend() -> tuple[int, int] | None:
     return jobs, max(1, int(effective_n_jobs(jobs)))
 
 
-def _joblib(
-    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
-) -> Iterator[list[Outcome]]:
+def _joblib(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list[Outcome]]:
     try:
         from joblib import Parallel, delayed, effective_n_jobs
         from joblib.parallel import get_active_backend
     except ImportError:
         yield from _processes(task, batches, jobs)
         return
-    calls = [delayed(run_batch)(task, batch) for batch in batches]
+    calls = (delayed(run_batch)(task, batch) for batch in batches)
     if get_active_backend()[0].supports_return_generator:
         options = {"return_as": "generator_unordered", "batch_size": 1}
         yield from Parallel(n_jobs=jobs, **options)(calls)
         return
     # Such a backend, like that of Ray, answers when all is done: it is asked a little at a time, so
     # that what is finished reaches the disk.
-    some = _PART * max(1, int(effective_n_jobs(jobs)))
+    some = _ASKED * max(1, int(effective_n_jobs(jobs)))
     with Parallel(n_jobs=jobs, batch_size=1) as workers:
-        for begin in range(0, len(calls), some):
-            yield from workers(calls[begin : begin + some])
+        while chunk := list(itertools.islice(calls, some)):
+            yield from workers(chunk)
 
 
-def _processes(
-    task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
-) -> Iterator[list[Outcome]]:
+def _processes(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list[Outcome]]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -180,7 +173,7 @@ def _processes(
 
 
 def _pooled(
-    pool: Executor, task: Task, batches: Sequence[list[tuple[int, dict[str, Any]]]], jobs: int
+    pool: Executor, task: Task, batches: Iterable[Batch], jobs: int
 ) -> Iterator[list[Outcome]]:
     """Keep two batches per worker in a pool, so that little is lost when it ends early."""
     waiting = iter(batches)

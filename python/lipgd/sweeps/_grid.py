@@ -16,6 +16,7 @@ from lipgd._check import integer, shown
 __all__ = ["Cell", "cells_of", "short_text"]
 
 _LONGEST_TEXT = 100
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 class _Value(NamedTuple):
@@ -29,11 +30,19 @@ class _Value(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One run: its arguments, and how the table shows them."""
+    """One run. Many wait at a time, so that its dicts are made late."""
 
-    arguments: dict[str, Any]
-    labels: dict[str, Any]
     values: tuple[_Value, ...]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the task."""
+        return {one.name: one.value for one in self.values}
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What the table shows of them."""
+        return {one.name: one.label for one in self.values}
 
     @property
     def key(self) -> str:
@@ -55,10 +64,7 @@ def cells_of(grid: Any, seeds: int | Iterable[int]) -> list[Cell]:
             raise ValueError("grid has a value twice, expected values that differ")
     if len({one.value for one in numbers}) < len(numbers):
         raise ValueError("seeds has a seed twice, expected seeds that differ")
-    return [
-        Cell({v.name: v.value for v in values}, {v.name: v.label for v in values}, values)
-        for values in itertools.product(*axes, numbers)
-    ]
+    return [Cell(values) for values in itertools.product(*axes, numbers)]
 
 
 def _values(name: str, pairs: list[tuple[Any, Any]]) -> list[_Value]:
@@ -105,7 +111,9 @@ def short_text(name: str, value: Any) -> str:
 
 
 def _text(facts: Any) -> str:
-    return json.dumps(facts, sort_keys=True)
+    if type(facts) is int:  # most values are, and an encoder takes its time
+        return repr(facts)
+    return _ENCODER.encode(facts)
 
 
 def _digest(text: str) -> str:

@@ -97,8 +97,8 @@ def sweep(
     collector = _Collector(len(cells), store, keys, progress)
     complete = True
     try:
-        arguments = [cells[position].arguments for position in collector.waiting]
-        for outcomes in run_cells(function, arguments, workers, threads_suit):
+        waiting = [cells[position] for position in collector.waiting]
+        for outcomes in run_cells(function, waiting, workers, threads_suit):
             collector.take(outcomes)
     except KeyboardInterrupt:
         complete = False
@@ -169,13 +169,13 @@ class _Collector:
     def take(self, outcomes: list[Outcome]) -> None:
         """Take outcomes, whose positions are among those of the waiting cells."""
         new, seconds = {}, 0.0
-        for outcome in outcomes:
-            position = self.waiting[outcome.position]
-            seconds += outcome.seconds
-            if outcome.row is None:
-                self.failures[position] = str(outcome.error)
+        for waiting, row, error, spent in outcomes:
+            position = self.waiting[waiting]
+            seconds += spent
+            if row is None:
+                self.failures[position] = str(error)
             else:
-                new[position] = outcome.row
+                new[position] = row
         self.rows.update(new)
         if self._store is not None:
             finished = [(self._keys[position], row) for position, row in new.items()]
@@ -198,11 +198,11 @@ def _result(
     failures: dict[int, str],
     complete: bool,
 ) -> SweepResult:
-    table = [
-        {**cell.labels, **rows[position], **cell.labels}
-        for position, cell in enumerate(cells)
-        if position in rows
-    ]
+    table = []
+    for position, cell in enumerate(cells):
+        if position in rows:
+            labels = cell.labels
+            table.append({**labels, **rows[position], **labels})
     failed = [
         {**cells[position].labels, "error": failures[position]} for position in sorted(failures)
     ]
