@@ -6,14 +6,14 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lipgd._check import integer, shown
 
-__all__ = ["Cell", "cells_of", "short_text"]
+__all__ = ["Cell", "Cells", "cells_of", "short_text"]
 
 _LONGEST_TEXT = 100
 _ENCODER = json.JSONEncoder(sort_keys=True)
@@ -30,7 +30,7 @@ class _Value(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One run. Many wait at a time, so that its dicts are made late."""
+    """One run: a value of every name."""
 
     values: tuple[_Value, ...]
 
@@ -53,7 +53,27 @@ class Cell(NamedTuple):
         return _digest(f'{{"labels": {{{labels}}}, "values": {{{contents}}}}}')
 
 
-def cells_of(grid: Any, seeds: int | Iterable[int]) -> list[Cell]:
+class Cells(Sequence[Cell]):
+    """All combinations of the values of some axes, the last fastest; made when asked for."""
+
+    def __init__(self, axes: list[list[_Value]]) -> None:
+        self._axes = axes
+
+    def __len__(self) -> int:
+        return math.prod(len(axis) for axis in self._axes)
+
+    def __getitem__(self, position: Any) -> Any:
+        rest, values = range(len(self))[position], []
+        for axis in reversed(self._axes):
+            rest, place = divmod(rest, len(axis))
+            values.append(axis[place])
+        return Cell(tuple(reversed(values)))
+
+    def __iter__(self) -> Iterator[Cell]:
+        return map(Cell, itertools.product(*self._axes))
+
+
+def cells_of(grid: Any, seeds: int | Iterable[int]) -> Cells:
     """Return all combinations of the values of a grid, each with all seeds, in order."""
     if not isinstance(grid, Mapping):
         raise TypeError(f"grid is {shown(grid)}, expected a mapping from names to values")
@@ -64,7 +84,7 @@ def cells_of(grid: Any, seeds: int | Iterable[int]) -> list[Cell]:
             raise ValueError("grid has a value twice, expected values that differ")
     if len({one.value for one in numbers}) < len(numbers):
         raise ValueError("seeds has a seed twice, expected seeds that differ")
-    return [Cell(values) for values in itertools.product(*axes, numbers)]
+    return Cells([*axes, numbers])
 
 
 def _values(name: str, pairs: list[tuple[Any, Any]]) -> list[_Value]:

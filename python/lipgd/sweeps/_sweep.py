@@ -14,7 +14,7 @@ from lipgd._progress import ProgressBar
 from lipgd._threads import usable_threads
 from lipgd.run import Run
 from lipgd.sweeps._engines import Outcome, run_cells
-from lipgd.sweeps._grid import Cell, cells_of, short_text
+from lipgd.sweeps._grid import Cells, cells_of, short_text
 from lipgd.sweeps._result import SweepResult
 from lipgd.sweeps._settings import Trainings, check_names, row_of
 from lipgd.sweeps._store import Store
@@ -94,10 +94,11 @@ def sweep(
     function, facts, threads_suit = _task(task, grid)
     store = None if out is None else Store(out, facts, resume)
     keys = None if store is None else [cell.key for cell in cells]
-    collector = _Collector(len(cells), store, keys, progress)
+    collector = _Collector(cells, store, keys, progress)
     complete = True
     try:
-        waiting = [cells[position] for position in collector.waiting]
+        some = len(collector.waiting) < len(cells)
+        waiting = [cells[position] for position in collector.waiting] if some else cells
         for outcomes in run_cells(function, waiting, workers, threads_suit):
             collector.take(outcomes)
     except KeyboardInterrupt:
@@ -151,8 +152,9 @@ class _Collector:
     """Takes what workers return: to the disk, to the table, to the progress bar."""
 
     def __init__(
-        self, count: int, store: Store | None, keys: list[str] | None, progress: bool
+        self, cells: Cells, store: Store | None, keys: list[str] | None, progress: bool
     ) -> None:
+        self._cells = cells
         #: Rows and errors by the positions of their cells.
         self.rows: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, str] = {}
@@ -160,10 +162,10 @@ class _Collector:
         known = {} if store is None else store.rows
         for position, key in enumerate(self._keys):
             if key in known:
-                self.rows[position] = known[key]
+                self._keep(position, known[key])
         #: The positions of the cells that must run.
-        self.waiting = [position for position in range(count) if position not in self.rows]
-        self._bar = ProgressBar(count, "sweep", "cells") if progress else None
+        self.waiting = [position for position in range(len(cells)) if position not in self.rows]
+        self._bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
         self._show()
 
     def take(self, outcomes: list[Outcome]) -> None:
@@ -176,11 +178,15 @@ class _Collector:
                 self.failures[position] = str(error)
             else:
                 new[position] = row
-        self.rows.update(new)
+                self._keep(position, row)
         if self._store is not None:
             finished = [(self._keys[position], row) for position, row in new.items()]
             self._store.add(finished, quick=seconds < _LONG_SECONDS * len(outcomes))
         self._show()
+
+    def _keep(self, position: int, row: dict[str, Any]) -> None:
+        labels = self._cells[position].labels
+        self.rows[position] = {**labels, **row, **labels}
 
     def close(self) -> None:
         """End the progress bar."""
@@ -193,16 +199,12 @@ class _Collector:
 
 
 def _result(
-    cells: list[Cell],
+    cells: Cells,
     rows: dict[int, dict[str, Any]],
     failures: dict[int, str],
     complete: bool,
 ) -> SweepResult:
-    table = []
-    for position, cell in enumerate(cells):
-        if position in rows:
-            labels = cell.labels
-            table.append({**labels, **rows[position], **labels})
+    table = [rows[position] for position in sorted(rows)]
     failed = [
         {**cells[position].labels, "error": failures[position]} for position in sorted(failures)
     ]
