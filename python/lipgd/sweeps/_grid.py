@@ -58,16 +58,20 @@ class Cells(Sequence[Cell]):
 
     def __init__(self, axes: list[list[_Value]]) -> None:
         self._axes = axes
+        self._length = math.prod(len(axis) for axis in axes)
+        #: Every axis, how many values it has, and how far apart cells with neighbouring ones are.
+        self._places = []
+        stride = self._length
+        for axis in axes:
+            stride //= len(axis)
+            self._places.append((axis, len(axis), stride))
 
     def __len__(self) -> int:
-        return math.prod(len(axis) for axis in self._axes)
+        return self._length
 
     def __getitem__(self, position: Any) -> Any:
-        rest, values = range(len(self))[position], []
-        for axis in reversed(self._axes):
-            rest, place = divmod(rest, len(axis))
-            values.append(axis[place])
-        return Cell(tuple(reversed(values)))
+        position = range(self._length)[position]
+        return Cell(tuple([axis[position // stride % n] for axis, n, stride in self._places]))
 
     def __iter__(self) -> Iterator[Cell]:
         return map(Cell, itertools.product(*self._axes))
@@ -89,17 +93,12 @@ def cells_of(grid: Any, seeds: int | Iterable[int]) -> Cells:
 
 def _values(name: str, pairs: list[tuple[Any, Any]]) -> list[_Value]:
     """Return labels and values of a name with what they add to keys."""
-    begin = json.dumps(name)
-    return [
-        _Value(
-            name,
-            label,
-            value,
-            f"{begin}: {_text(label)}",
-            f"{begin}: {_text(described(name, value))}",
-        )
-        for label, value in pairs
-    ]
+    begin, values = f"{json.dumps(name)}: ", []
+    for label, value in pairs:
+        text = begin + _text(described(name, value))
+        label_text = text if label is value else begin + _text(label)
+        values.append(_Value(name, label, value, label_text, text))
+    return values
 
 
 def described(name: str, value: Any) -> Any:

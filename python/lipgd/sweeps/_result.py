@@ -103,7 +103,8 @@ class SweepResult(Sequence[dict[str, Any]]):
         Parameters
         ----------
         path : path-like
-            Ends in ``.csv``, or in ``.parquet`` (with pandas and pyarrow).
+            Ends in ``.csv``, or in ``.parquet`` (with pandas and pyarrow), in which a column that
+            has both text and numbers, or integers beyond 64 bits, is one of text.
 
         Raises
         ------
@@ -130,6 +131,11 @@ class SweepResult(Sequence[dict[str, Any]]):
 
     def _parquet(self) -> bytes:
         table = self.to_pandas()
+        for name in self.columns:
+            values = [row.get(name) for row in self._rows]
+            if not _is_one_type(values):
+                texts = [None if value is None else str(value) for value in values]
+                table[name] = texts
         try:
             content: bytes = table.to_parquet(index=False)
         except ImportError as error:
@@ -137,3 +143,11 @@ class SweepResult(Sequence[dict[str, Any]]):
                 "save needs pyarrow or fastparquet for files of Parquet: pip install pyarrow"
             ) from error
         return content
+
+
+def _is_one_type(values: list[Any]) -> bool:
+    """Whether a column of a file with types can hold all of these."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if int in kinds and not all(-(2**63) <= v < 2**63 for v in values if type(v) is int):
+        return False
+    return len(kinds) <= 1 or kinds == {int, float}
