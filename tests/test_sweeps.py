@@ -355,21 +355,25 @@ def test_the_bar_counts_cells(capsys):
 def test_keys_depend_on_labels_and_values_alone():
     grid = {'b"': [1.5, None, "é"], "a": {"one": [1, 2], "nan": np.nan}}
     cells = _grid.cells_of(grid, [3, 7])
-    assert len({cell.key for cell in cells}) == len(cells) == 12
-    for cell in cells:
-        values = {name: _grid.described(name, value) for name, value in cell.arguments.items()}
-        assert cell.key == _grid._digest(_grid._text({"labels": cell.labels, "values": values}))
+    keys = [cells.key(position) for position in range(len(cells))]
+    assert len(set(keys)) == len(cells) == 12
+    for position, key in enumerate(keys):
+        arguments = cells.arguments([position])
+        values = {name: _grid.described(name, value) for name, (value,) in arguments.items()}
+        labels = cells.labels(position)
+        assert key == _grid._digest(_grid._text({"labels": labels, "values": values}))
     turned = _grid.cells_of(dict(reversed(grid.items())), [7, 3])
-    assert {cell.key for cell in turned} == {cell.key for cell in cells}
+    assert {turned.key(position) for position in range(12)} == set(keys)
 
 
 @pytest.mark.parametrize("seconds", [1e-5, 2e-4, 5e-3, 3.0])
 def test_batches_shrink_so_that_no_worker_waits_long(seconds):
     cells = _grid.cells_of({"a": range(3000)}, 1)
-    batches = list(_engines._batches(cells, 5, seconds, 2))
-    expected = [(a, {"a": a, "seed": 0}) for a in range(5, 3000)]
-    assert [pair for batch in batches for pair in batch] == expected
-    sizes = [len(batch) for batch in batches]
+    batches = list(_engines._batches(cells, range(5, 3000), seconds, 2))
+    assert [position for positions, _ in batches for position in positions] == [*range(5, 3000)]
+    for positions, arguments in batches:
+        assert arguments == {"a": list(positions), "seed": [0] * len(positions)}
+    sizes = [len(positions) for positions, _ in batches]
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) * seconds <= max(0.25, seconds) + seconds
     assert sizes[-1] * seconds <= 0.01 + seconds

@@ -9,14 +9,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
 from typing import Any
 
-from lipgd.sweeps._grid import Cell
+from lipgd.sweeps._grid import Arguments, Cells
 
 __all__ = ["Outcome", "run_cells"]
 
 #: Arguments in, a row out.
 Task = Callable[..., dict[str, Any]]
 #: Positions of cells and their arguments.
-Batch = list[tuple[int, dict[str, Any]]]
+Batch = tuple[Sequence[int], Arguments]
 #: A cell that ran: its position, its row or what it raised, seconds. Tuples reach other processes
 #: sooner than objects with names.
 Outcome = tuple[int, dict[str, Any] | None, str | None, float]
@@ -39,24 +39,24 @@ _ASKED = 4
 
 
 def run_cells(
-    task: Task, cells: Sequence[Cell], jobs: int, threads_suit: bool
+    task: Task, cells: Cells, waiting: Sequence[int], jobs: int, threads_suit: bool
 ) -> Iterator[list[Outcome]]:
-    """Run a task on all cells, and yield the outcomes in batches, in any order."""
-    if not cells:
+    """Run a task on the cells at some positions, and yield the outcomes in batches, in any order."""
+    if not waiting:
         return
     chosen = _chosen_backend()
     if chosen is not None:
-        yield from _on_backend(task, cells, *chosen)
+        yield from _on_backend(task, cells, waiting, *chosen)
         return
     limit = math.inf if jobs == 1 else _PILOT_SECONDS
-    done, seconds = yield from _in_turn(task, cells, limit)
-    if done == len(cells):
+    done, seconds = yield from _in_turn(task, cells, waiting, limit)
+    if done == len(waiting):
         return
-    batches = _batches(cells, done, seconds, jobs)
+    batches = _batches(cells, waiting[done:], seconds, jobs)
     if threads_suit and seconds >= _LEAST_THREAD_SECONDS:
         with ThreadPoolExecutor(jobs) as pool:
             yield from _pooled(pool, task, batches, jobs)
-    elif seconds * (len(cells) - done) < _START_SECONDS:
+    elif seconds * (len(waiting) - done) < _START_SECONDS:
         for batch in batches:
             yield run_batch(task, batch)
     else:
@@ -64,21 +64,21 @@ def run_cells(
 
 
 def _in_turn(
-    task: Task, cells: Sequence[Cell], limit: float
+    task: Task, cells: Cells, waiting: Sequence[int], limit: float
 ) -> Generator[list[Outcome], None, tuple[int, float]]:
     """Run cells here until the time is over; return how many, and the seconds of the shortest."""
     batch: list[Outcome] = []
     done, shortest, began = 0, math.inf, time.perf_counter()
     yielded = began
     try:
-        while done < len(cells):
+        while done < len(waiting):
             now = time.perf_counter()
             if now - began >= limit and (done > 1 or (done == 1 and shortest > _FIRST_SECONDS)):
                 break
             if now - yielded >= _BATCH_SECONDS:
                 yield batch
                 batch, yielded = [], time.perf_counter()
-            batch.append(_one(task, done, cells[done].arguments))
+            batch += run_batch(task, _batch(cells, waiting[done : done + 1]))
             shortest = min(shortest, batch[-1][-1])
             done += 1
     except KeyboardInterrupt:
@@ -89,41 +89,44 @@ def _in_turn(
 
 
 def _on_backend(
-    task: Task, cells: Sequence[Cell], jobs: int, workers: int
+    task: Task, cells: Cells, waiting: Sequence[int], jobs: int, workers: int
 ) -> Iterator[list[Outcome]]:
     """Run cells where the caller chose: some to see how long one takes, then batches."""
-    first = min(len(cells), workers)
+    first, rest = waiting[:workers], waiting[workers:]
     seconds = math.inf
-    for outcomes in _joblib(task, [[(i, cells[i].arguments)] for i in range(first)], jobs):
+    for outcomes in _joblib(task, [_batch(cells, [position]) for position in first], jobs):
         seconds = min(seconds, *(spent for *_, spent in outcomes))
         yield outcomes
-    if first < len(cells):
-        yield from _joblib(task, _batches(cells, first, seconds, workers), jobs)
+    if rest:
+        yield from _joblib(task, _batches(cells, rest, seconds, workers), jobs)
 
 
 def run_batch(task: Task, batch: Batch) -> list[Outcome]:
     """Run some cells, one after the other."""
-    return [_one(task, position, arguments) for position, arguments in batch]
+    positions, arguments = batch
+    outcomes, names = [], tuple(arguments)
+    for position, *values in zip(positions, *arguments.values(), strict=True):
+        began = time.perf_counter()
+        try:
+            row, error = task(**dict(zip(names, values, strict=True))), None
+        except Exception as problem:  # one bad cell must not cost the others
+            row, error = None, f"{type(problem).__name__}: {problem}"
+        outcomes.append((position, row, error, time.perf_counter() - began))
+    return outcomes
 
 
-def _one(task: Task, position: int, arguments: dict[str, Any]) -> Outcome:
-    began = time.perf_counter()
-    try:
-        row, error = task(**arguments), None
-    except Exception as problem:  # one bad cell must not cost the others
-        row, error = None, f"{type(problem).__name__}: {problem}"
-    return position, row, error, time.perf_counter() - began
-
-
-def _batches(cells: Sequence[Cell], begin: int, seconds: float, jobs: int) -> Iterator[Batch]:
+def _batches(cells: Cells, waiting: Sequence[int], seconds: float, jobs: int) -> Iterator[Batch]:
     """Yield batches of cells that take about so long, ever smaller ones towards the end."""
     most = max(1, math.ceil(_BATCH_SECONDS / max(seconds, 1e-6)))
     least = math.ceil(_LEAST_BATCH_SECONDS / max(seconds, 1e-6))
-    while begin < len(cells):
-        size = min(most, max(least, (len(cells) - begin) // (_PART * jobs)))
-        end = min(begin + size, len(cells))
-        yield [(position, cells[position].arguments) for position in range(begin, end)]
-        begin = end
+    while waiting:
+        size = min(most, max(least, len(waiting) // (_PART * jobs)))
+        yield _batch(cells, waiting[:size])
+        waiting = waiting[size:]
+
+
+def _batch(cells: Cells, positions: Sequence[int]) -> Batch:
+    return positions, cells.arguments(positions)
 
 
 def _chosen_backend() -> tuple[int, int] | None:

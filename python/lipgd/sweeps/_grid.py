@@ -3,102 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lipgd._check import integer, shown
 
-__all__ = ["Cell", "Cells", "cells_of", "short_text"]
+__all__ = ["Arguments", "Cells", "cells_of", "short_text"]
+
+#: Of each name, the values for some cells.
+Arguments = dict[str, list[Any]]
 
 _LONGEST_TEXT = 100
 _ENCODER = json.JSONEncoder(sort_keys=True)
 
 
-class _Value(NamedTuple):
-    """A value of a name: how the table shows it, and how keys are made of both."""
+class _Axis(NamedTuple):
+    """The values of a name, how the table shows each, and how keys are made of both."""
 
     name: str
-    label: Any
-    value: Any
-    label_text: str
-    value_text: str
+    labels: list[Any]
+    values: list[Any]
+    label_texts: list[str]
+    value_texts: list[str]
+
+    def has_one_twice(self) -> bool:
+        """Return whether two have the same label and value."""
+        texts = zip(self.label_texts, self.value_texts, strict=True)
+        return len(set(texts)) < len(self.values)
 
 
-class Cell(NamedTuple):
-    """One run: a value of every name."""
+class Cells:
+    """All combinations of the values of some axes, the last fastest.
 
-    values: tuple[_Value, ...]
+    Cells are their positions: an object for each would cost more than a short run may.
+    """
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the task."""
-        return {one.name: one.value for one in self.values}
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """What the table shows of them."""
-        return {one.name: one.label for one in self.values}
-
-    @property
-    def key(self) -> str:
-        """A name that depends on nothing but the labels and values: their digest."""
-        values = sorted(self.values)  # by name; every one comes once
-        labels = ", ".join([value.label_text for value in values])
-        contents = ", ".join([value.value_text for value in values])
-        return _digest(f'{{"labels": {{{labels}}}, "values": {{{contents}}}}}')
-
-
-class Cells(Sequence[Cell]):
-    """All combinations of the values of some axes, the last fastest; made when asked for."""
-
-    def __init__(self, axes: list[list[_Value]]) -> None:
-        self._axes = axes
-        self._length = math.prod(len(axis) for axis in axes)
-        #: Every axis, how many values it has, and how far apart cells with neighbouring ones are.
-        self._places = []
-        stride = self._length
+    def __init__(self, axes: list[_Axis]) -> None:
+        stride = self._length = math.prod(len(axis.values) for axis in axes)
+        #: Every axis, how far apart cells with neighbouring values are, and how many there are.
+        self._places: list[tuple[_Axis, int, int]] = []
         for axis in axes:
-            stride //= len(axis)
-            self._places.append((axis, len(axis), stride))
+            stride //= len(axis.values)
+            self._places.append((axis, stride, len(axis.values)))
+        self._by_name = sorted(self._places, key=lambda place: place[0].name)
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, position: Any) -> Any:
-        position = range(self._length)[position]
-        return Cell(tuple([axis[position // stride % n] for axis, n, stride in self._places]))
+    def labels(self, position: int) -> dict[str, Any]:
+        """Return what the table shows of the arguments of a cell."""
+        return {axis.name: axis.labels[position // s % n] for axis, s, n in self._places}
 
-    def __iter__(self) -> Iterator[Cell]:
-        return map(Cell, itertools.product(*self._axes))
+    def arguments(self, positions: Sequence[int]) -> Arguments:
+        """Return the arguments of some cells: of each name, the values for all of them."""
+        return {
+            axis.name: [axis.values[position // s % n] for position in positions]
+            for axis, s, n in self._places
+        }
+
+    def key(self, position: int) -> str:
+        """Return a name that depends on nothing but the labels and values: their digest."""
+        labels = ", ".join([axis.label_texts[position // s % n] for axis, s, n in self._by_name])
+        values = ", ".join([axis.value_texts[position // s % n] for axis, s, n in self._by_name])
+        return _digest(f'{{"labels": {{{labels}}}, "values": {{{values}}}}}')
 
 
 def cells_of(grid: Any, seeds: int | Iterable[int]) -> Cells:
     """Return all combinations of the values of a grid, each with all seeds, in order."""
     if not isinstance(grid, Mapping):
         raise TypeError(f"grid is {shown(grid)}, expected a mapping from names to values")
-    axes = [_values(_name(name), _axis(name, values)) for name, values in grid.items()]
-    numbers = _values("seed", [(seed, seed) for seed in _seeds(seeds)])
-    for axis in axes:
-        if len({(one.label_text, one.value_text) for one in axis}) < len(axis):
-            raise ValueError("grid has a value twice, expected values that differ")
-    if len({one.value for one in numbers}) < len(numbers):
+    axes = [_axis(_name(name), *_labelled(name, values)) for name, values in grid.items()]
+    numbers = _seeds(seeds)
+    if any(axis.has_one_twice() for axis in axes):
+        raise ValueError("grid has a value twice, expected values that differ")
+    if len(set(numbers)) < len(numbers):
         raise ValueError("seeds has a seed twice, expected seeds that differ")
-    return Cells([*axes, numbers])
+    return Cells([*axes, _axis("seed", numbers, numbers)])
 
 
-def _values(name: str, pairs: list[tuple[Any, Any]]) -> list[_Value]:
-    """Return labels and values of a name with what they add to keys."""
-    begin, values = f"{json.dumps(name)}: ", []
-    for label, value in pairs:
-        text = begin + _text(described(name, value))
-        label_text = text if label is value else begin + _text(label)
-        values.append(_Value(name, label, value, label_text, text))
-    return values
+def _axis(name: str, labels: list[Any], values: list[Any]) -> _Axis:
+    begin = json.dumps(name)
+    value_texts = [f"{begin}: {_text(described(name, value))}" for value in values]
+    label_texts = value_texts
+    if any(map(operator.is_not, labels, values)):
+        label_texts = [f"{begin}: {_text(label)}" for label in labels]
+    return _Axis(name, labels, values, label_texts, value_texts)
 
 
 def described(name: str, value: Any) -> Any:
@@ -147,21 +141,22 @@ def _name(name: Any) -> str:
     return name
 
 
-def _axis(name: str, values: Any) -> list[tuple[Any, Any]]:
+def _labelled(name: str, values: Any) -> tuple[list[Any], list[Any]]:
     """Return the labels and values of one name of the grid."""
     if isinstance(values, Mapping):
-        pairs = [(_label(name, label), value) for label, value in values.items()]
+        labels = [_label(name, label) for label in values]
+        chosen = list(values.values())
     elif isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(
             f"grid[{name!r}] is {shown(values)}, expected a list of values, or a mapping from "
             "labels to values"
         )
     else:
-        listed = [value.item() if isinstance(value, np.generic) else value for value in values]
-        pairs = [(_plain(name, value), value) for value in listed]
-    if not pairs:
+        chosen = [value.item() if isinstance(value, np.generic) else value for value in values]
+        labels = [_plain(name, value) for value in chosen]
+    if not chosen:
         raise ValueError(f"grid[{name!r}] is empty, expected at least one value")
-    return pairs
+    return labels, chosen
 
 
 def _label(name: str, label: Any) -> Any:

@@ -93,13 +93,12 @@ def sweep(
     cells = cells_of(grid, seeds)
     function, facts, threads_suit = _task(task, grid)
     store = None if out is None else Store(out, facts, resume)
-    keys = None if store is None else [cell.key for cell in cells]
+    keys = None if store is None else [cells.key(position) for position in range(len(cells))]
     collector = _Collector(cells, store, keys, progress)
     complete = True
     try:
-        some = len(collector.waiting) < len(cells)
-        waiting = [cells[position] for position in collector.waiting] if some else cells
-        for outcomes in run_cells(function, waiting, workers, threads_suit):
+        waiting = [position for position in range(len(cells)) if position not in collector.rows]
+        for outcomes in run_cells(function, cells, waiting, workers, threads_suit):
             collector.take(outcomes)
     except KeyboardInterrupt:
         complete = False
@@ -163,16 +162,13 @@ class _Collector:
         for position, key in enumerate(self._keys):
             if key in known:
                 self._keep(position, known[key])
-        #: The positions of the cells that must run.
-        self.waiting = [position for position in range(len(cells)) if position not in self.rows]
         self._bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
         self._show()
 
     def take(self, outcomes: list[Outcome]) -> None:
-        """Take outcomes, whose positions are among those of the waiting cells."""
+        """Take what cells returned or raised."""
         new, seconds = {}, 0.0
-        for waiting, row, error, spent in outcomes:
-            position = self.waiting[waiting]
+        for position, row, error, spent in outcomes:
             seconds += spent
             if row is None:
                 self.failures[position] = str(error)
@@ -185,7 +181,7 @@ class _Collector:
         self._show()
 
     def _keep(self, position: int, row: dict[str, Any]) -> None:
-        labels = self._cells[position].labels
+        labels = self._cells.labels(position)
         self.rows[position] = {**labels, **row, **labels}
 
     def close(self) -> None:
@@ -206,7 +202,7 @@ def _result(
 ) -> SweepResult:
     table = [rows[position] for position in sorted(rows)]
     failed = [
-        {**cells[position].labels, "error": failures[position]} for position in sorted(failures)
+        {**cells.labels(position), "error": failures[position]} for position in sorted(failures)
     ]
     if failed:
         warnings.warn(
