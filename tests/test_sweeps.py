@@ -70,12 +70,12 @@ def engines(monkeypatch, name):
     else:
         monkeypatch.setattr(_engines, "_LEAST_THREAD_SECONDS", np.inf)
         monkeypatch.setattr(_engines, "_START_SECONDS", 0.0)
-    if name == "no joblib":
-        monkeypatch.setitem(sys.modules, "joblib", None)
-        monkeypatch.setitem(sys.modules, "joblib.parallel", None)
+    missing = {"joblib": ["cloudpickle"], "neither": ["cloudpickle", "joblib", "joblib.parallel"]}
+    for module in missing.get(name, []):
+        monkeypatch.setitem(sys.modules, module, None)
 
 
-@pytest.mark.parametrize("engine", ["threads", "joblib", "no joblib"])
+@pytest.mark.parametrize("engine", ["threads", "workers", "joblib", "neither"])
 def test_every_engine_gives_the_same_table(engine, monkeypatch):
     expected = lipgd.sweep(SETTINGS, GRID, seeds=2, jobs=1)
     engines(monkeypatch, engine)

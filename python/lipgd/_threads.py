@@ -20,7 +20,7 @@ def usable_threads() -> int:
     """Return the number of CPUs by affinity, or a smaller limit.
 
     That may be the quota of the control group, or ``OMP_NUM_THREADS``, which users know and joblib
-    sets in its workers, so that together they do not take more than the machine has.
+    and sweeps set in their workers, so that together they do not take more than the machine has.
     """
     cpus = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

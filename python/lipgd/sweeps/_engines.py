@@ -1,4 +1,4 @@
-"""Where cells run: in this process, on its threads, or in processes of joblib's backends."""
+"""Where cells run: here, on threads, in other processes, or where joblib has them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lipgd.sweeps._grid import Arguments, Cells
+from lipgd.sweeps._workers import are_possible, run_on_workers
 
-__all__ = ["Outcome", "run_cells"]
+__all__ = ["Outcomes", "run_cells"]
 
 #: Arguments in, a row out.
 Task = Callable[..., dict[str, Any]]
 #: Positions of cells and their arguments.
 Batch = tuple[Sequence[int], Arguments]
-#: A cell that ran: its position, its row or what it raised, seconds. Tuples reach other processes
-#: sooner than objects with names.
-Outcome = tuple[int, dict[str, Any] | None, str | None, float]
 #: Cells go to workers in batches of about so many seconds: handing one over takes milliseconds.
 _BATCH_SECONDS = 0.25
 #: Shorter runs spend too much of their time under the lock of the interpreter for threads.
@@ -38,10 +38,29 @@ _LEAST_BATCH_SECONDS = 0.01
 _ASKED = 4
 
 
+@dataclass
+class Outcomes:
+    """What some cells returned or raised.
+
+    Columns cost less than an object per cell, on their way here and in the collections of garbage.
+    """
+
+    #: The positions of the cells that returned a row, and their rows.
+    positions: list[int] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    #: What others raised, by their positions.
+    errors: dict[int, str] = field(default_factory=dict)
+    #: How long all took together.
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.errors)
+
+
 def run_cells(
     task: Task, cells: Cells, waiting: Sequence[int], jobs: int, threads_suit: bool
-) -> Iterator[list[Outcome]]:
-    """Run a task on the cells at some positions, and yield the outcomes in batches, in any order."""
+) -> Iterator[Outcomes]:
+    """Run a task on some cells, by their positions, and yield what comes of them in any order."""
     if not waiting:
         return
     chosen = _chosen_backend()
@@ -59,15 +78,17 @@ def run_cells(
     elif seconds * (len(waiting) - done) < _START_SECONDS:
         for batch in batches:
             yield run_batch(task, batch)
+    elif are_possible():
+        yield from run_on_workers(partial(run_batch, task), batches, jobs)
     else:
         yield from _joblib(task, batches, jobs)
 
 
 def _in_turn(
     task: Task, cells: Cells, waiting: Sequence[int], limit: float
-) -> Generator[list[Outcome], None, tuple[int, float]]:
+) -> Generator[Outcomes, None, tuple[int, float]]:
     """Run cells here until the time is over; return how many, and the seconds of the shortest."""
-    batch: list[Outcome] = []
+    outcomes = Outcomes()
     done, shortest, began = 0, math.inf, time.perf_counter()
     yielded = began
     try:
@@ -76,43 +97,52 @@ def _in_turn(
             if now - began >= limit and (done > 1 or (done == 1 and shortest > _FIRST_SECONDS)):
                 break
             if now - yielded >= _BATCH_SECONDS:
-                yield batch
-                batch, yielded = [], time.perf_counter()
-            batch += run_batch(task, _batch(cells, waiting[done : done + 1]))
-            shortest = min(shortest, batch[-1][-1])
+                yield outcomes
+                outcomes, yielded = Outcomes(), time.perf_counter()
+            before = outcomes.seconds
+            _run(task, _batch(cells, waiting[done : done + 1]), outcomes)
+            shortest = min(shortest, outcomes.seconds - before)
             done += 1
     except KeyboardInterrupt:
-        yield batch
+        yield outcomes
         raise
-    yield batch
+    yield outcomes
     return done, shortest
 
 
 def _on_backend(
     task: Task, cells: Cells, waiting: Sequence[int], jobs: int, workers: int
-) -> Iterator[list[Outcome]]:
+) -> Iterator[Outcomes]:
     """Run cells where the caller chose: some to see how long one takes, then batches."""
     first, rest = waiting[:workers], waiting[workers:]
     seconds = math.inf
     for outcomes in _joblib(task, [_batch(cells, [position]) for position in first], jobs):
-        seconds = min(seconds, *(spent for *_, spent in outcomes))
+        seconds = min(seconds, outcomes.seconds)
         yield outcomes
     if rest:
         yield from _joblib(task, _batches(cells, rest, seconds, workers), jobs)
 
 
-def run_batch(task: Task, batch: Batch) -> list[Outcome]:
+def run_batch(task: Task, batch: Batch) -> Outcomes:
     """Run some cells, one after the other."""
-    positions, arguments = batch
-    outcomes, names = [], tuple(arguments)
-    for position, *values in zip(positions, *arguments.values(), strict=True):
-        began = time.perf_counter()
-        try:
-            row, error = task(**dict(zip(names, values, strict=True))), None
-        except Exception as problem:  # one bad cell must not cost the others
-            row, error = None, f"{type(problem).__name__}: {problem}"
-        outcomes.append((position, row, error, time.perf_counter() - began))
+    outcomes = Outcomes()
+    _run(task, batch, outcomes)
     return outcomes
+
+
+def _run(task: Task, batch: Batch, outcomes: Outcomes) -> None:
+    """Run some cells, and add what comes of each when it is done."""
+    positions, arguments = batch
+    names, began = tuple(arguments), time.perf_counter()
+    for position, *values in zip(positions, *arguments.values(), strict=True):
+        try:
+            row = task(**dict(zip(names, values, strict=True)))
+        except Exception as problem:  # one bad cell must not cost the others
+            outcomes.errors[position] = f"{type(problem).__name__}: {problem}"
+        else:
+            outcomes.rows.append(row)
+            outcomes.positions.append(position)
+    outcomes.seconds += time.perf_counter() - began
 
 
 def _batches(cells: Cells, waiting: Sequence[int], seconds: float, jobs: int) -> Iterator[Batch]:
@@ -147,7 +177,7 @@ def _chosen_backend() -> tuple[int, int] | None:
     return jobs, max(1, int(effective_n_jobs(jobs)))
 
 
-def _joblib(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list[Outcome]]:
+def _joblib(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[Outcomes]:
     try:
         from joblib import Parallel, delayed, effective_n_jobs
         from joblib.parallel import get_active_backend
@@ -167,7 +197,7 @@ def _joblib(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list[Ou
             yield from workers(chunk)
 
 
-def _processes(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list[Outcome]]:
+def _processes(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[Outcomes]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -175,9 +205,7 @@ def _processes(task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[list
         yield from _pooled(pool, task, batches, jobs)
 
 
-def _pooled(
-    pool: Executor, task: Task, batches: Iterable[Batch], jobs: int
-) -> Iterator[list[Outcome]]:
+def _pooled(pool: Executor, task: Task, batches: Iterable[Batch], jobs: int) -> Iterator[Outcomes]:
     """Keep two batches per worker in a pool, so that little is lost when it ends early."""
     waiting = iter(batches)
     running = set()

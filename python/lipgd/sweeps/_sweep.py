@@ -13,7 +13,7 @@ from lipgd._check import flag, integer, shown
 from lipgd._progress import ProgressBar
 from lipgd._threads import usable_threads
 from lipgd.run import Run
-from lipgd.sweeps._engines import Outcome, run_cells
+from lipgd.sweeps._engines import Outcomes, run_cells
 from lipgd.sweeps._grid import Cells, cells_of, short_text
 from lipgd.sweeps._result import SweepResult
 from lipgd.sweeps._settings import Trainings, check_names, row_of
@@ -57,9 +57,9 @@ def sweep(
         How often each combination is run, with the seeds 0, 1, ..., or the seeds themselves.
     jobs : int, optional
         Workers; by default as many as the process may use. Trainings of milliseconds share the
-        threads of this process, other tasks run in processes of joblib, or of the standard library
-        if joblib is not installed. Under ``joblib.parallel_config(backend=...)`` they run there,
-        which may be a cluster of Dask or Ray.
+        threads of this process, other tasks run in processes of their own, which are kept for five
+        minutes. Under ``joblib.parallel_config(backend=...)`` they run there, which may be a
+        cluster of Dask or Ray.
     out : path-like, optional
         A folder for the finished cells.
     resume : bool
@@ -77,6 +77,8 @@ def sweep(
     ------
     TypeError, ValueError
         For bad arguments, or a folder that belongs to another sweep.
+    RuntimeError
+        If a process dies under a cell; finished cells stay in ``out``.
 
     Examples
     --------
@@ -165,19 +167,15 @@ class _Collector:
         self._bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
         self._show()
 
-    def take(self, outcomes: list[Outcome]) -> None:
+    def take(self, outcomes: Outcomes) -> None:
         """Take what cells returned or raised."""
-        new, seconds = {}, 0.0
-        for position, row, error, spent in outcomes:
-            seconds += spent
-            if row is None:
-                self.failures[position] = str(error)
-            else:
-                new[position] = row
-                self._keep(position, row)
+        for position, row in zip(outcomes.positions, outcomes.rows, strict=True):
+            self._keep(position, row)
+        self.failures |= outcomes.errors
         if self._store is not None:
-            finished = [(self._keys[position], row) for position, row in new.items()]
-            self._store.add(finished, quick=seconds < _LONG_SECONDS * len(outcomes))
+            keys = [self._keys[position] for position in outcomes.positions]
+            quick = outcomes.seconds < _LONG_SECONDS * len(outcomes)
+            self._store.add(zip(keys, outcomes.rows, strict=True), quick)
         self._show()
 
     def _keep(self, position: int, row: dict[str, Any]) -> None:
