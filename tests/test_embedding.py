@@ -40,7 +40,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = folder / "build"
     run(
         *(tool("cmake"), "-S", folder / "source", "-B", build, "-G", "Ninja"),
-        *("-DCMAKE_BUILD_TYPE=Debug", f"-Dlipgd_DIR={lipgd.get_cmake_dir()}"),
+        f"-Dlipgd_DIR={lipgd.get_cmake_dir()}",
         f"-DCMAKE_MAKE_PROGRAM={tool('ninja')}",
     )
     run(tool("cmake"), "--build", build)
@@ -97,7 +97,7 @@ def test_cmake_finds_the_package_beside_its_eigen_from_the_folder_of_packages(
 
 
 def test_a_compiler_needs_two_folders(tmp_path: Path) -> None:
-    (tmp_path / "one.cpp").write_text("#include <lipgd/lipgd.hpp>\nint main() {}\n")
+    (tmp_path / "one.cpp").write_text("#include <lipgd/spectral.hpp>\nint main() {}\n")
     eigen = Path(PURELIB, "cmeel.prefix", "include", "eigen3")
     run(
         tool("c++"),

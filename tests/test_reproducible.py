@@ -91,7 +91,8 @@ def test_threads_and_places_in_memory_do_not_change_a_bit(level, dtype, shape):
     problem = random_problem(2, "silu", loss, dtype, n_samples, sizes)
     expected = computed(problem, 1, 0)
     size = np.dtype(dtype).itemsize
-    for n_threads, by in ((2, size), (3, 3 * size), (8, 0), (1, 7 * size), (None, 32)):
+    ways = [(3, 3 * size), (1, 7 * size), (2, size), (8, 0), (None, 32)]
+    for n_threads, by in ways[:2] if problem.net.n_parameters > 500_000 else ways:
         result = computed(problem, n_threads, by)
         assert [name for name in expected if result[name] != expected[name]] == []
 

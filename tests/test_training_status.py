@@ -321,8 +321,8 @@ def test_ctrl_c_that_comes_late_in_a_step_is_not_lost(tmp_path):
         begin = time.perf_counter()
         lipgd.train(net, X, y, steps=1, rate=1e-9, record=())
         prepared = 2 * (time.perf_counter() - begin)  # on a busy machine too
-        for attempt in range(8):
-            later(signal.SIGINT, prepared + 0.03 * attempt)
+        for attempt in range(4):
+            later(signal.SIGINT, prepared + 0.06 * attempt)
             run = lipgd.train(net, X, y, steps=3000, rate=1e-9, record=())
             assert run.status == "interrupted", (attempt, run)
         """,

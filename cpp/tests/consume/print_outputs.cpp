@@ -6,7 +6,7 @@
 #include <iomanip>
 #include <iostream>
 #include <limits>
-#include <lipgd/lipgd.hpp>
+#include <lipgd/jacobian.hpp>
 #include <map>
 #include <string>
 #include <vector>
