@@ -1,4 +1,4 @@
-"""How long do certificates take, and how close are they to LipSDP-Neuron?
+"""How long do certificates take, how close are they to LipSDP-Neuron, and what costs following one?
 
 Times are medians over rounds in this process on one core, with rounding counted; the targets stand
 beside them. Values and times of cvxpy come from ``results/lipsdp_cvxpy.json``, which
@@ -41,6 +41,8 @@ SPEED: list[tuple[list[int], float, float]] = [
 CVXPY_RATIO = 1e4
 #: The share of the time that the proof may add.
 PROOF = 0.5
+#: Samples, sizes and steps of the training that follows the bound, and what that may cost in steps.
+FOLLOWED, FOLLOWED_STEPS, FOLLOWED_TARGET = (500, [10, 500, 1]), 1200, 1.0
 
 
 def run(activation: str, only: list[str], engines: list[str], settings: Settings) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def run(activation: str, only: list[str], engines: list[str], settings: Settings
     if not only:
         answer["cvxpy"] = _against_cvxpy(settings)
         answer["norm"] = _norm(settings)
+        answer["record"] = _record(activation, settings)
     return answer
 
 
@@ -190,3 +193,43 @@ def _norm(settings: Settings) -> dict[str, Any]:
     ]
     print(table(["", "time", "ratio"], cells))
     return times
+
+
+def _record(activation: str, settings: Settings) -> dict[str, Any]:
+    """Return the steps' worth of time that following the tight bound costs, median of rounds."""
+    rows = {}
+    for dtype in ("float64", "float32"):
+        note(f"record of the bound, {activation}, {dtype} ...")
+        plain, ratios = [], []
+        for _ in range(settings.rounds):
+            without, with_it = (
+                _training(activation, dtype, record, settings.threads)
+                for record in ([], ["lipschitz_upper_sdp"])
+            )
+            plain.append(without / FOLLOWED_STEPS)
+            ratios.append(with_it / without - 1.0)
+        rows[dtype] = {"step": statistics.median(plain), "record": statistics.median(ratios)}
+    threads = "one thread" if settings.threads == 1 else f"{settings.threads} threads"
+    print(f"\nThe bound at every step of 500 samples, 10-500-1, {activation}, {threads}\n")
+    cells = [
+        [
+            dtype,
+            duration(row["step"]),
+            f"{row['record']:.2f} steps",
+            "yes" if row["record"] <= FOLLOWED_TARGET else "NO",
+        ]
+        for dtype, row in rows.items()
+    ]
+    print(table(["", "step", "the record adds", f"<= {FOLLOWED_TARGET:g}"], cells))
+    return rows
+
+
+def _training(activation: str, dtype: str, record: list[str], n_threads: int) -> float:
+    n_samples, sizes = FOLLOWED
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1.0, 1.0, (n_samples, sizes[0])).astype(dtype)
+    y = (np.sin(3.0 * X[:, 0]) + 0.1 * rng.standard_normal(n_samples)).astype(dtype)
+    net = lipgd.Network.create(sizes, activation=activation, dtype=dtype, seed=1)
+    begin = time.perf_counter()
+    lipgd.train(net, X, y, rate=0.02, steps=FOLLOWED_STEPS, record=record, n_threads=n_threads)
+    return time.perf_counter() - begin
