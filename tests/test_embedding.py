@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -96,14 +97,35 @@ def test_cmake_finds_the_package_beside_its_eigen_from_the_folder_of_packages(
     assert f"found version {lipgd.__version__}" in text
 
 
-def test_a_compiler_needs_two_folders(tmp_path: Path) -> None:
-    (tmp_path / "one.cpp").write_text("#include <lipgd/spectral.hpp>\nint main() {}\n")
+ROUNDED = r"""
+#include <cstdio>
+#include <lipgd/certificate/problem.hpp>
+#include <lipgd/layer_norms.hpp>
+
+int main() {
+  double a = 0.0;
+  double b = 0.0;
+  while (std::scanf("%la %la", &a, &b) == 2)
+    std::printf("%a %a\n", lipgd::detail::subtract_upward(a, b), lipgd::detail::times_upward(a, b));
+}
+"""
+
+
+def test_a_compiler_needs_two_folders_and_rounding_goes_up(tmp_path: Path) -> None:
+    (tmp_path / "rounded.cpp").write_text(ROUNDED)
     eigen = Path(PURELIB, "cmeel.prefix", "include", "eigen3")
-    run(
-        tool("c++"),
-        "-std=c++17",
-        "-fsyntax-only",
-        f"-I{lipgd.get_include()}",
-        f"-I{eigen}",
-        tmp_path / "one.cpp",
-    )
+    folders = (f"-I{lipgd.get_include()}", f"-I{eigen}")
+    program = tmp_path / "rounded"
+    run(tool("c++"), "-std=c++17", *folders, tmp_path / "rounded.cpp", "-o", program)
+    rng = np.random.default_rng(0)
+    pairs = np.ldexp(rng.uniform(0.5, 1.0, (20_000, 2)), rng.integers(-60, 60, (20_000, 2)))
+    pairs[::4, 1] = np.nextafter(pairs[::4, 0], np.inf)
+    pairs[1::4, 1] = pairs[1::4, 0] * rng.uniform(0.4, 2.5, 5000)
+    pairs[:100] *= 2.0**-1000
+    text = "".join(f"{a.hex()} {b.hex()}\n" for a, b in pairs.tolist())
+    answer = subprocess.run(program, input=text, capture_output=True, text=True, check=True).stdout
+    for (a, b), line in zip(pairs.tolist(), answer.splitlines(), strict=True):
+        difference, product = map(float.fromhex, line.split())
+        exact = Fraction(a) - Fraction(b)
+        assert np.nextafter(difference, -np.inf) < exact <= difference, (a, b)
+        assert Fraction(a) * Fraction(b) <= product <= a * b * (1 + 2**-51) + 1e-323, (a, b)
