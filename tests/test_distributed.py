@@ -29,7 +29,9 @@ X = rng.normal(size=(N, 4))
 y = np.sin(X[:, 0]) + X[:, 1]
 weight = rng.uniform(size=N)
 net = lipgd.Network.create([4, 30, 1], activation="silu", dtype=os.environ.get("DTYPE", "float64"))
-cuts = [0, 17, 400, 999, N][: comm.size] + [N]
+# One process has only samples that do not count, and one has none.
+cuts = [0, 17, 17, 999, N][: comm.size] + [N]
+counted = weight * (np.arange(N) >= 17)
 uneven = slice(cuts[comm.rank], cuts[comm.rank + 1])
 
 def told(run):
@@ -51,7 +53,7 @@ told(distributed.train(
 """,
     "caps, rows that must move": """
 told(distributed.train(
-    net, X[uneven], y[uneven], rate=0.3, steps=60, update="adam",
+    net, X[uneven], y[uneven], rate=0.3, steps=60, update="adam", sample_weight=counted[uneven],
     constraint=lipgd.RateCaps({"W1": 50.0, "W2": 50.0}, mode="carry_over"),
     record=["risk", "rate:W1", "displacement:W1"], validation=(X[:50], y[:50])))
 """,
@@ -252,6 +254,7 @@ def test_rows_cover_all_samples_once():
             "constraint has the mode 'tracked', which needs all samples in one place",
         ),
         ({"sample_weight": [-1.0] * 20}, ValueError, "sample_weight has -1"),
+        ({"sample_weight": [0.0] * 20}, ValueError, "sample_weight is zero for every sample"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(options, error, message):
@@ -259,3 +262,10 @@ def test_bad_arguments_are_refused_by_name(options, error, message):
     X = np.linspace(-1, 1, 20)[:, None]
     with pytest.raises(error, match=message):
         distributed.train(net, X, X, **options)
+
+
+def test_sums_of_weights_do_not_overflow():
+    net = lipgd.Network.create([1, 4, 1])
+    X = np.linspace(-1, 1, 20)[:, None]
+    runs = [distributed.train(net, X, X, steps=5, sample_weight=[w] * 20) for w in (1.0, 1.5e308)]
+    assert runs[0].network == runs[1].network

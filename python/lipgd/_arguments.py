@@ -9,9 +9,17 @@ import numpy.typing as npt
 
 from lipgd import _core
 from lipgd.losses import Loss
-from lipgd.types import ArrayLike, FloatArray
+from lipgd.types import ArrayLike, DoubleArray, FloatArray
 
-__all__ = ["Targets", "finite_inputs_of", "inputs_of", "real_array", "targets_of", "weights_of"]
+__all__ = [
+    "Targets",
+    "finite_inputs_of",
+    "inputs_of",
+    "raw_weights",
+    "real_array",
+    "targets_of",
+    "weights_of",
+]
 
 #: Values (n_samples, n_outputs), labels (n_samples,) and weights (n_samples,), or None.
 Targets: TypeAlias = tuple[FloatArray | None, npt.NDArray[np.int64] | None, FloatArray | None]
@@ -95,6 +103,16 @@ def weights_of(
     """Return the sample weights, scaled to mean one."""
     if sample_weight is None:
         return None
+    weights = raw_weights(sample_weight, n_samples)
+    largest = weights.max()
+    if largest == 0:
+        raise ValueError("sample_weight is zero for every sample, expected a positive weight")
+    weights /= largest  # so that the sum cannot overflow
+    return np.ascontiguousarray(weights / weights.mean(), dtype)
+
+
+def raw_weights(sample_weight: ArrayLike, n_samples: int) -> DoubleArray:
+    """Return a copy of the sample weights, all of which may be zero."""
     array = real_array("sample_weight", sample_weight)
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight has shape {array.shape}, expected ({n_samples},)")
@@ -106,11 +124,7 @@ def weights_of(
             f"sample_weight has {weights[place]} for sample {place}, "
             "expected a finite number at least 0"
         )
-    largest = weights.max()
-    if largest == 0:
-        raise ValueError("sample_weight is zero for every sample, expected a positive weight")
-    weights /= largest  # so that the sum cannot overflow
-    return np.ascontiguousarray(weights / weights.mean(), dtype)
+    return weights
 
 
 def real_array(name: str, value: ArrayLike, expected: str = "real numbers") -> npt.NDArray[Any]:

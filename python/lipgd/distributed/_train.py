@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from lipgd._arguments import real_array, weights_of
+from lipgd._arguments import raw_weights, real_array
 from lipgd._check import integer
 from lipgd._checkpoint import check_target
 from lipgd._descent import Descent
@@ -199,14 +197,15 @@ def _plan(
                 f"X has shape {inputs.shape} and y {targets.shape}, expected (n_samples, "
                 "n_inputs) and as many rows in y"
             )
-        return inputs, targets, _raw_weight(sample_weight, len(inputs))
+        # A process may have only samples without weight, or none at all.
+        return inputs, targets, _raw(sample_weight, len(inputs))
 
     X, y, weight = agreed(comm, check)
     _check_the_same(net, given, shards, X, y, weight is None, comm)
     cut = agreed(comm, lambda: Cut(sum(comm.allgather(len(X))), shards, comm))
     X, y, weight = cut.aligned(X, y, weight)
     if weight is not None:
-        weight = weight * (cut.n_samples / cut.total(weight))
+        weight = _of_mean_one(weight, cut)
     if given["points"] is None:
         given["points"] = cut.first_rows(X, _MOST_POINTS)
     plan = agreed(
@@ -255,11 +254,17 @@ def _names(record: Any) -> list[str]:
     return [record] if isinstance(record, str) else [str(name) for name in record]
 
 
-def _raw_weight(sample_weight: ArrayLike | None, n_samples: int) -> DoubleArray | None:
-    if sample_weight is None:
-        return None
-    weights_of(sample_weight, n_samples, np.dtype(np.float64))
-    return np.asarray(sample_weight, dtype=np.float64)
+def _raw(sample_weight: ArrayLike | None, n_samples: int) -> DoubleArray | None:
+    return None if sample_weight is None else raw_weights(sample_weight, n_samples)
+
+
+def _of_mean_one(weight: DoubleArray, cut: Cut) -> DoubleArray:
+    """Return weights whose mean over the samples of all processes is one."""
+    largest = max(cut.comm.allgather(float(weight.max())))
+    if largest == 0:
+        raise ValueError("sample_weight is zero for every sample, expected a positive weight")
+    weight = weight / largest  # so that the sum cannot overflow
+    return weight * (cut.n_samples / cut.total(weight))
 
 
 def _check_the_same(
