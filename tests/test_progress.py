@@ -48,6 +48,15 @@ def test_the_bar_grows_with_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.count(".", 0, 32) for line in shown] == [15, 0, 0]
 
 
+def test_what_was_done_before_does_not_make_it_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 5.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    bar = ProgressBar(1000, done=900)
+    bar.show(950, None)
+    assert "950/1000  10 steps/s  5 s left" in bar._line
+
+
 def test_a_file_gets_the_last_line_alone(capsys: pytest.CaptureFixture[str]) -> None:
     bar = ProgressBar(10, "name")
     bar.show(5, None)

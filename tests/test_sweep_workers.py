@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
+from pathlib import Path
 
 import pytest
 
@@ -126,9 +130,133 @@ def test_what_a_process_cannot_load_or_send_is_an_error(place):
         list(run_on_workers(functions[place], requests, 2))
 
 
-def test_an_exit_in_a_cell_is_an_error():
-    with pytest.raises(RuntimeError, match="could not run cells: SystemExit: 4"):
-        cells(lambda a: sys.exit(4) if a > 2 else 0, 6)
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def raising(a):
+    if a == 3:
+        sys.exit(4)
+    if a == 4:
+        raise Mute
+    return a
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_exits_and_errors_without_text_cost_their_cells_alone(jobs):
+    with pytest.warns(RuntimeWarning, match="2 of 6 cells failed"):
+        table = lipgd.sweep(lambda a, seed: {"b": raising(a)}, {"a": range(6)}, jobs=jobs)
+    assert table.column("b") == [0, 1, 2, 5]
+    assert [cell["error"] for cell in table.failures] == ["SystemExit: 4", "Mute"]
+
+
+def test_what_cannot_be_sent_is_named():
+    lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"task has what cannot .*'_thread.lock' .* or jobs=1"):
+        cells(lambda a: lock and a, 6)
+    with pytest.raises(TypeError, match="grid has what cannot be sent to other processes"):
+        lipgd.sweep(lambda a, seed: {"b": 1}, {"a": {"one": lock}}, seeds=6, jobs=2)
+    assert not _workers._KEPT._workers
+
+
+def test_no_more_processes_start_than_there_are_cells():
+    lipgd.sweep(lambda a, seed: {"b": a}, {"a": range(4)}, jobs=50)
+    assert len(_workers._KEPT._workers) == 2  # two cells ran here, to see how long they take
+
+
+def test_processes_see_what_changed_since_the_last_sweep(tmp_path, monkeypatch):
+    def seen():
+        return cells(lambda a: f"{os.environ.get('CHANGED')} {module.content()} {os.getcwd()}", 4)
+
+    source = tmp_path / "edited_between_sweeps.py"
+    source.write_text("def content(): return 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("edited_between_sweeps")
+    here = os.getcwd()
+    assert seen() == seen() == [f"None 1 {here}"] * 4
+    source.write_text("def content(): return 'two'")
+    module = importlib.reload(module)
+    assert seen() == [f"None two {here}"] * 4
+    monkeypatch.setenv("CHANGED", "yes")
+    monkeypatch.chdir(tmp_path)
+    assert seen() == [f"yes two {tmp_path}"] * 4
+    del sys.modules["edited_between_sweeps"]
+
+
+def test_cells_may_close_or_replace_the_streams():
+    here = os.getpid()
+
+    def cell(a):
+        if os.getpid() != here:
+            sys.stdout.close() if a % 2 else setattr(sys, "stderr", None)
+        return a
+
+    assert cells(cell, 8) == list(range(8))
+
+
+def test_processes_without_work_give_memory_back():
+    def megabytes():
+        pids = [worker._process.pid for worker in _workers._KEPT._workers]
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids]
+        return max(pages) * os.sysconf("SC_PAGESIZE") / 2**20
+
+    cells(lambda a: a, 6)
+    before = megabytes()
+    data = os.urandom(2**20) * 60
+    cells(lambda a: len(data), 6)
+    wait_for(lambda: megabytes() < before + 30)
+
+
+def test_a_fork_keeps_no_process_from_ending():
+    running = run_on_workers(lambda request: request, [1] * 9, 2)
+    next(running)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Python 3.12, since there are threads
+        child = os.fork()
+    if child == 0:
+        os._exit(not all(worker.connection.closed for worker in _workers._ALL))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(running) == [1] * 8
+
+
+def test_a_process_is_missed_although_what_it_forked_lives_on():
+    def cell(a):
+        if a == 5:
+            if os.fork() == 0:
+                time.sleep(20)
+                os._exit(0)
+            os._exit(3)
+        return a
+
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        cells(cell, 8)
+    assert time.monotonic() - start < 15
+
+
+BARE = """
+import os, sys
+os.close(0), os.close(1)
+import lipgd
+from lipgd.sweeps import _engines
+_engines._PILOT_SECONDS = _engines._START_SECONDS = _engines._BATCH_SECONDS = 0.0
+sys.path.append("a 'quoted' \\udcff {path}")
+import pathlib
+sys.path.append(pathlib.Path("no text"))
+def cell(a, seed):
+    if os.getpid() != here:
+        return {"flags": f"{__debug__} {sys.warnoptions} {os.read(0, 1)}"}
+    return {"flags": "here"}
+here = os.getpid()
+print(*sorted(set(lipgd.sweep(cell, {"a": range(9)}, jobs=2).column("flags"))), file=sys.stderr)
+"""
+
+
+def test_processes_have_the_flags_of_a_program_even_one_without_streams():
+    command = [sys.executable, "-O", "-W", "error", "-c", BARE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr == "False ['error'] b'' here\n"
 
 
 PROGRAM = """

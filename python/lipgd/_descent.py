@@ -80,7 +80,7 @@ class Descent:
             self.saved_at = time.monotonic()
 
     def run(self, progress: bool) -> Run:
-        bar = ProgressBar(self.plan.settings.steps) if progress else None
+        bar = ProgressBar(self.plan.settings.steps, done=self.step) if progress else None
         in_haste = False
         try:
             status, message = self._descend(bar)

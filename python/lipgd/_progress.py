@@ -16,22 +16,21 @@ _FOR_NUMBERS = 40
 class ProgressBar:
     """One line that is written again and again; only the last time if stderr is no terminal."""
 
-    def __init__(self, steps: int, label: str = "", unit: str = "steps") -> None:
+    def __init__(self, steps: int, label: str = "", unit: str = "steps", done: int = 0) -> None:
+        #: How many are done before the clock starts.
+        self._done = done
         self._steps = max(steps, 1)
         self._label = f"{label} " if label else ""
         self._unit = unit
         self._start = time.monotonic()
-        self._first_step: int | None = None
         self._line = ""
         self._live = sys.stderr.isatty()
 
     def show(self, step: int, risk: float | None) -> None:
         """Show that so many steps are done."""
-        if self._first_step is None:
-            self._first_step = step
         done = step / self._steps
         seconds = time.monotonic() - self._start
-        rate = step / seconds if seconds > 0 else 0.0
+        rate = (step - self._done) / seconds if seconds > 0 else 0.0
         left = (self._steps - step) / rate if rate > 0 else 0.0
         pace = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
         facts = [f" {step}/{self._steps}", f"  {pace} {self._unit}/s", f"  {left:.0f} s left"]

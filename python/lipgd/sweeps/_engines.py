@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ThreadPoolExecutor, wait
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from lipgd.sweeps._grid import Arguments, Cells
-from lipgd.sweeps._workers import are_possible, run_on_workers
+from lipgd.sweeps._workers import are_possible, in_words, run_on_workers
 
 __all__ = ["Outcomes", "run_cells"]
 
@@ -71,6 +72,7 @@ def run_cells(
     done, seconds = yield from _in_turn(task, cells, waiting, limit)
     if done == len(waiting):
         return
+    jobs = min(jobs, len(waiting) - done)
     batches = _batches(cells, waiting[done:], seconds, jobs)
     if threads_suit and seconds >= _LEAST_THREAD_SECONDS:
         with ThreadPoolExecutor(jobs) as pool:
@@ -137,8 +139,8 @@ def _run(task: Task, batch: Batch, outcomes: Outcomes) -> None:
     for position, *values in zip(positions, *arguments.values(), strict=True):
         try:
             row = task(**dict(zip(names, values, strict=True)))
-        except Exception as problem:  # one bad cell must not cost the others
-            outcomes.errors[position] = f"{type(problem).__name__}: {problem}"
+        except (Exception, SystemExit) as problem:  # one bad cell must not cost the others
+            outcomes.errors[position] = in_words(problem)
         else:
             outcomes.rows.append(row)
             outcomes.positions.append(position)
@@ -164,6 +166,8 @@ def _chosen_backend() -> tuple[int, int] | None:
 
     None if the caller has chosen no backend with joblib.parallel_config.
     """
+    if "joblib" not in sys.modules:  # to import it takes longer than many a sweep
+        return None
     try:
         from joblib import effective_n_jobs
         from joblib.parallel import get_active_backend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -88,11 +89,19 @@ def cells_of(grid: Any, seeds: int | Iterable[int]) -> Cells:
 
 def _axis(name: str, labels: list[Any], values: list[Any]) -> _Axis:
     begin = json.dumps(name)
-    value_texts = [f"{begin}: {_text(described(name, value))}" for value in values]
+    facts = map(functools.partial(_facts, name), labels, values)
+    value_texts = [f"{begin}: {_text(fact)}" for fact in facts]
     label_texts = value_texts
     if any(map(operator.is_not, labels, values)):
         label_texts = [f"{begin}: {_text(label)}" for label in labels]
     return _Axis(name, labels, values, label_texts, value_texts)
+
+
+def _facts(name: str, label: Any, value: Any) -> Any:
+    try:
+        return described(name, value)
+    except TypeError:  # a function, say, of which the label alone tells what it is
+        return label
 
 
 def described(name: str, value: Any) -> Any:
@@ -105,14 +114,20 @@ def described(name: str, value: Any) -> Any:
         return [described(name, entry) for entry in value]
     if isinstance(value, Mapping):
         return {str(key): described(name, entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "__array__"):  # the repr of frames and tensors leaves numbers out
+        value = np.asarray(value)
+        if value.dtype.hasobject:
+            return described(name, [str(value.dtype), list(value.shape), value.ravel().tolist()])
         content: Any = np.ascontiguousarray(value)
+        if value.dtype.kind in "mM":  # dates have no buffer
+            content = content.view(np.int64)
         return [str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()]
     text = repr(value)
     if " at 0x" in text:
         raise TypeError(
             f"{name} has {shown(value)}, which does not tell what it is, expected numbers, text, "
-            "schedules, constraints or other values whose repr does"
+            "schedules, constraints or other values whose repr does, or in a grid a mapping from "
+            "labels to such values"
         )
     return text
 

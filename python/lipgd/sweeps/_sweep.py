@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,8 @@ __all__ = ["sweep"]
 
 #: Types of entries that need no other look.
 _PLAIN = frozenset((type(None), bool, int, float, str))
+_BASES: dict[type, Callable[[Any], Any]]
+_BASES = {int: int.__int__, float: float.__float__, str: str.__str__}
 #: Cells that took longer get a file of their own.
 _LONG_SECONDS = 0.1
 
@@ -93,8 +96,8 @@ def sweep(
     flag("progress", progress)
     workers = usable_threads() if jobs is None else integer("jobs", jobs, at_least=1)
     cells = cells_of(grid, seeds)
-    function, facts, threads_suit = _task(task, grid)
-    store = None if out is None else Store(out, facts, resume)
+    function, threads_suit = _task(task, grid)
+    store = None if out is None else Store(out, _facts(function), resume)
     keys = None if store is None else [cells.key(position) for position in range(len(cells))]
     collector = _Collector(cells, store, keys, progress)
     complete = True
@@ -131,22 +134,40 @@ def _entry(name: Any, value: Any) -> Any:
         value = value[()]
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if type(value) in _PLAIN:
         return value
+    # Members of enumerations and the like: the disk would give back the number or text alone.
+    for kind, plain in _BASES.items():
+        if isinstance(value, kind):
+            return plain(value)
     raise TypeError(f"the task returned {name}={shown(value)}, expected a number, text or None")
 
 
 def _task(
     task: Callable[..., Any] | Mapping[str, Any], grid: Mapping[str, Any]
-) -> tuple[Callable[..., dict[str, Any]], dict[str, Any], bool]:
-    """Return the function of a cell, what names the sweep, and whether threads suit it."""
+) -> tuple[_Function | Trainings, bool]:
+    """Return the function of a cell, and whether threads suit it."""
     if callable(task):
-        module, name = getattr(task, "__module__", ""), getattr(task, "__qualname__", repr(task))
-        return _Function(task), {"task": f"{module}.{name}"}, False
+        return _Function(task), False
     trainings = Trainings(task)
     check_names("grid", grid)
-    settings = {name: short_text(name, value) for name, value in trainings.settings.items()}
-    return trainings, {"settings": settings}, True
+    return trainings, True
+
+
+def _facts(task: _Function | Trainings) -> dict[str, Any]:
+    """Return what tells a sweep from others."""
+    if isinstance(task, _Function):
+        return {"task": _name(task.function)}
+    return {"settings": {name: short_text(name, value) for name, value in task.settings.items()}}
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """Return a name that is the same in every process."""
+    if isinstance(function, functools.partial):
+        given = short_text("task", [function.args, function.keywords])
+        return f"{_name(function.func)} with {given}"
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
 
 
 class _Collector:
@@ -164,7 +185,7 @@ class _Collector:
         for position, key in enumerate(self._keys):
             if key in known:
                 self._keep(position, known[key])
-        self._bar = ProgressBar(len(cells), "sweep", "cells") if progress else None
+        self._bar = ProgressBar(len(cells), "sweep", "cells", len(self.rows)) if progress else None
         self._show()
 
     def take(self, outcomes: Outcomes) -> None:
