@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 import functools
 import json
+import os
+import signal
+import threading
 
 import numpy as np
 import pandas as pd
@@ -75,3 +78,18 @@ def test_all_numbers_of_a_frame_tell_it_from_others(tmp_path):
         lipgd.sweep({**settings, "X": other}, {"hidden": [3]}, out=tmp_path)
     arrays = [np.array([1, "a"], object), np.array([1, "b"], object), np.array(["2020"], "M8[D]")]
     assert len({_grid.short_text("a", array) for array in arrays}) == 3
+
+
+@pytest.mark.parametrize("kind", ["settings", "function"])
+def test_a_training_that_ctrl_c_ended_is_no_finished_cell(kind, tmp_path):
+    settings = {"X": np.ones((50, 2)), "y": np.ones(50), "steps": 10**8, "rate": 1e-9}
+
+    def function(seed):
+        net = lipgd.Network.create([2, 3, 1], seed=seed)
+        return lipgd.train(net, **settings)
+
+    threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
+    task = settings if kind == "settings" else function
+    table = lipgd.sweep(task, {}, out=tmp_path, jobs=1)
+    assert len(table) == 0 and not table.complete
+    assert not list((tmp_path / "cells").iterdir())

@@ -59,7 +59,12 @@ class Trainings:
 
 
 def row_of(run: Any) -> dict[str, Any]:
-    """Return how a run ended: its status, and the last row of its history."""
+    """Return how a run ended: its status, and the last row of its history.
+
+    Ctrl-C is for the sweep: the part of a run before it is no result of a cell.
+    """
+    if run.message.startswith("interrupted at step"):
+        raise KeyboardInterrupt
     last = {name: float(run.history[name][-1]) for name in run.history if len(run.history)}
     return {"status": run.status, "steps_taken": run.steps, **last}
 
