@@ -327,6 +327,7 @@ def test_files_of_parquet_hold_columns_of_several_types(tmp_path):
     [
         (double, [1], {}, TypeError, r"grid is \[1\], expected a mapping"),
         (double, {"a": 3}, {}, TypeError, r"grid\['a'\] is 3, expected a list"),
+        (double, {"a": np.array(3)}, {}, TypeError, r"grid\['a'\] is .*3.*, expected a list"),
         (double, {"a": []}, {}, ValueError, r"grid\['a'\] is empty"),
         (double, {"a": [1, 1]}, {}, ValueError, "grid has a value twice"),
         (double, {"seed": [1]}, {}, ValueError, "grid has the name 'seed'"),

@@ -161,7 +161,11 @@ def _labelled(name: str, values: Any) -> tuple[list[Any], list[Any]]:
     if isinstance(values, Mapping):
         labels = [_label(name, label) for label in values]
         chosen = list(values.values())
-    elif isinstance(values, str) or not isinstance(values, Iterable):
+    elif (
+        isinstance(values, str)
+        or not isinstance(values, Iterable)
+        or getattr(values, "ndim", 1) == 0  # such arrays only say that they are iterable
+    ):
         raise TypeError(
             f"grid[{name!r}] is {shown(values)}, expected a list of values, or a mapping from "
             "labels to values"
