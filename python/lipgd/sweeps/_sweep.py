@@ -98,8 +98,7 @@ def sweep(
     cells = cells_of(grid, seeds)
     function, threads_suit = _task(task, grid)
     store = None if out is None else Store(out, _facts(function), resume)
-    keys = None if store is None else [cells.key(position) for position in range(len(cells))]
-    collector = _Collector(cells, store, keys, progress)
+    collector = _Collector(cells, store, progress)
     complete = True
     try:
         waiting = [position for position in range(len(cells)) if position not in collector.rows]
@@ -173,18 +172,16 @@ def _name(function: Callable[..., Any]) -> str:
 class _Collector:
     """Takes what workers return: to the disk, to the table, to the progress bar."""
 
-    def __init__(
-        self, cells: Cells, store: Store | None, keys: list[str] | None, progress: bool
-    ) -> None:
-        self._cells = cells
+    def __init__(self, cells: Cells, store: Store | None, progress: bool) -> None:
+        self._cells, self._store = cells, store
         #: Rows and errors by the positions of their cells.
         self.rows: dict[int, dict[str, Any]] = {}
         self.failures: dict[int, str] = {}
-        self._store, self._keys = store, keys or []
-        known = {} if store is None else store.rows
-        for position, key in enumerate(self._keys):
-            if key in known:
-                self._keep(position, known[key])
+        if store is not None and store.rows:
+            for position in range(len(cells)):
+                row = store.rows.get(cells.key(position))
+                if row is not None:
+                    self._keep(position, row)
         self._bar = ProgressBar(len(cells), "sweep", "cells", len(self.rows)) if progress else None
         self._show()
 
@@ -194,7 +191,7 @@ class _Collector:
             self._keep(position, row)
         self.failures |= outcomes.errors
         if self._store is not None:
-            keys = [self._keys[position] for position in outcomes.positions]
+            keys = map(self._cells.key, outcomes.positions)
             quick = outcomes.seconds < _LONG_SECONDS * len(outcomes)
             self._store.add(zip(keys, outcomes.rows, strict=True), quick)
         self._show()
