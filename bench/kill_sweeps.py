@@ -15,6 +15,7 @@ MPI that is installed has its turn. Prints how often all that held, and writes
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -81,7 +82,7 @@ text = f"{run.status} {run.steps} {hashlib.sha256(content).hexdigest()}"
 for line in MPI.COMM_WORLD.gather(text) or []:
     print(line)
 """
-STEPS = 1500
+STEPS = 4000
 PARTS = ("sweeps", "killed", "raised")
 #: Nothing here takes so long but what hangs.
 _PATIENCE = 120
@@ -211,7 +212,8 @@ def killed_at_random(
     time.sleep(draw.uniform(0.0, 0.4))
     if process.poll() is None:
         (place / "when").touch()
-        os.kill(int((place / f"{victim}.pid").read_text()), signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it had just come to its end
+            os.kill(int((place / f"{victim}.pid").read_text()), signal.SIGKILL)
 
 
 if __name__ == "__main__":
